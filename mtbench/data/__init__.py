@@ -1,0 +1,1 @@
+"""Raw tables in, encoded and memory-mapped columns out."""

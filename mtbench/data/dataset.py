@@ -1,0 +1,69 @@
+"""What a dataset plugin is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from pydantic import Field
+
+from mtbench.schema import Card, Schema, Settings, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    from mtbench.data.sources import Source
+
+
+class DatasetConfig(Settings):
+    """Settings of a dataset; plugins add fields of their own."""
+
+    ids: bool = Field(True, description="Embed user and item ids as categorical features.")
+
+
+C_co = TypeVar("C_co", bound=DatasetConfig, covariant=True)
+
+
+class Dataset(ABC, Generic[C_co]):
+    """Turns raw files into one interaction table and its schema.
+
+    A subclass names its settings in an inner class ``Config``. ``version`` is raised whenever :meth:`load` gives other
+    rows or values than before: it is part of the cache key and of every record.
+    """
+
+    Config: ClassVar[type[DatasetConfig]] = DatasetConfig
+    card: ClassVar[Card]
+    version: ClassVar[int] = 1
+    split: ClassVar[Split] = Split(by="random")
+
+    def __init__(self, config: C_co) -> None:
+        self.config = config
+
+    def sources(self) -> Sequence[Source]:
+        """Return the raw files that :meth:`load` reads."""
+        return ()
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """Return what the columns mean, without reading any file."""
+
+    @abstractmethod
+    def load(self, files: Mapping[str, Path]) -> pa.Table | pd.DataFrame:
+        """Return the interaction table with every column of the schema; ``files`` maps source names to local paths.
+
+        A missing label is null. Rows come in a deterministic order. Raises MTBenchError for a file that is not as
+        expected, naming the file, the column and the row.
+        """
+
+    def reachable(self, table: pa.Table, chunk: np.ndarray) -> Mapping[str, np.ndarray]:  # noqa: ARG002
+        """Return, per task, each row's best prediction from what earlier chunks reveal; empty where nobody knows it.
+
+        ``chunk`` numbers the point-in-time chunk of each row: rows in chunk c see labels of chunks before c alone.
+        Only generated data can know this.
+        """
+        return {}

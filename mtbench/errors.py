@@ -1,0 +1,19 @@
+"""What went wrong on the user's side, said without a traceback."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class MTBenchError(Exception):
+    """A mistake that the user can mend: what was found, where, and what to do about it."""
+
+
+def suggestion(wrong: object, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the nearest known name, or an empty string."""
+    near = get_close_matches(str(wrong), list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""

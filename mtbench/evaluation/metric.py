@@ -1,0 +1,39 @@
+"""What a metric plugin is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torchmetrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class UndefinedMetricError(Exception):
+    """The value does not exist on these rows (one class, empty group); the message says why and goes into the record."""
+
+
+class Metric(torchmetrics.Metric):
+    """A torchmetrics metric over all predictions of one task.
+
+    ``update(preds, target, indexes)`` takes probabilities (binary) or values (regression), labels and, for ``grouped``
+    metrics, the group (user) of each row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises
+    :class:`UndefinedMetricError`. ``best`` is the value of a perfect model. ``version`` is raised whenever the value changes
+    for the same predictions: records of different metric versions are never compared.
+    """
+
+    higher_is_better: bool
+    full_state_update = False
+    kinds: ClassVar[tuple[Literal["binary", "regression"], ...]] = ("binary",)
+    grouped: ClassVar[bool] = False
+    best: ClassVar[float] = 1.0
+    version: ClassVar[int] = 1
+
+    def update(self, preds: Tensor, target: Tensor, indexes: Tensor | None = None) -> None:
+        """Take in some rows."""
+        raise NotImplementedError
+
+    def compute(self) -> Tensor:
+        """Return the value over all rows taken in."""
+        raise NotImplementedError

@@ -1,0 +1,77 @@
+"""The plugin contract, all of it.
+
+A plugin is a module with functions named like these, each marked with :data:`hookimpl`. It is found through the
+entry-point group ``mtbench``, through ``--plugin FILE.py`` or through the variable ``MTBENCH_PLUGINS``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytorch_lightning import Callback
+    from torchmetrics import Metric
+
+    from mtbench.data.dataset import Dataset
+    from mtbench.experiment import Experiment
+    from mtbench.inputs import Input
+    from mtbench.model import MultiTaskModel
+    from mtbench.record import Record
+    from mtbench.training.balancing import Balancer
+
+hookspec = pluggy.HookspecMarker("mtbench")
+hookimpl = pluggy.HookimplMarker("mtbench")
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Register(Protocol[T_contra]):
+    """Registers one name; a target given as ``"package.module:Class"`` is imported only when it is used."""
+
+    def __call__(self, name: str, target: str | type[T_contra]) -> None:
+        """Register ``target`` under ``name``."""
+
+
+@hookspec
+def mtbench_models(register: Register[MultiTaskModel]) -> None:
+    """Register models: ``register("mmoe", "my_package.mmoe:MMoE")``."""
+
+
+@hookspec
+def mtbench_datasets(register: Register[Dataset[Any]]) -> None:
+    """Register datasets: ``register("my-data", "my_package.data:MyData")``."""
+
+
+@hookspec
+def mtbench_metrics(register: Register[Metric]) -> None:
+    """Register metrics: ``register("auc", "my_package.auc:AUC")``; a name that ends in ``@k`` takes a cutoff."""
+
+
+@hookspec
+def mtbench_balancers(register: Register[Balancer]) -> None:
+    """Register loss balancers: ``register("equal", "my_package.equal:Equal")``."""
+
+
+@hookspec
+def mtbench_inputs(register: Register[Input]) -> None:
+    """Register inputs beyond plain features: ``register("recent", "my_package.recent:Recent")``."""
+
+
+@hookspec
+def mtbench_launchers(register: Register[object]) -> None:
+    """Register launchers of sweep workers: ``register("local", "my_package.local:Local")``."""
+
+
+@hookspec
+def mtbench_callbacks(experiment: Experiment) -> Sequence[Callback]:  # type: ignore[empty-body]
+    """Return Lightning callbacks that observe every training run of the experiment."""
+
+
+@hookspec
+def mtbench_record_written(record: Record, path: Path) -> None:
+    """Called once after each record has been written to ``path``."""

@@ -1,0 +1,56 @@
+"""What a model plugin is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mtbench.nn.loss import masked_mean
+from mtbench.schema import IntRange, Settings
+
+if TYPE_CHECKING:
+    from mtbench.data.batches import Batch
+    from mtbench.schema import DataSpec
+
+
+class ModelConfig(Settings):
+    """Settings of a model; plugins add fields, with the search range of each beside it."""
+
+    embedding_dim: Annotated[int, IntRange(4, 64, log=True)] = Field(16, gt=0, description="Width of a feature's embedding.")
+
+
+class MultiTaskModel(nn.Module):
+    """Base class of every model.
+
+    A subclass names its settings in an inner class ``Config``, builds its layers in ``__init__`` and returns logits from
+    ``forward``. Regression tasks use the raw output as the predicted value.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    paper: ClassVar[str] = ""
+
+    def __init__(self, config: ModelConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.data = data
+        self.register_buffer(
+            "binary", torch.tensor([task.kind == "binary" for task in data.tasks]), persistent=False
+        )
+        self.binary: Tensor
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return logits, shape (batch, tasks)."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each task, shape (tasks,): cross-entropy or squared error over the rows that count."""
+        entropy = nn.functional.binary_cross_entropy_with_logits(outputs, batch.labels, reduction="none")
+        error = torch.where(self.binary, entropy, (outputs - batch.labels).square())
+        return masked_mean(error, batch.mask)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Turn logits into predictions, shape (batch, tasks): probabilities, or values for regression tasks."""
+        return torch.where(self.binary, outputs.sigmoid(), outputs)

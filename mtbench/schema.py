@@ -1,0 +1,200 @@
+"""The vocabulary of mtbench: tasks, features, splits and search ranges.
+
+Imports neither torch nor pandas, so that listing and validating stay instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mtbench.errors import suggestion
+
+
+class Settings(BaseModel):
+    """Base of everything that a user writes: frozen, and an unknown key is an error that suggests the right one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            known = {name for key, info in cls.model_fields.items() for name in (key, info.alias) if name}
+            for key in value:
+                if key not in known:
+                    hint = suggestion(key, known) or f" (known: {', '.join(sorted(known))})"
+                    raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": str(key), "hint": hint})
+        return value
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Task(Settings):
+    """One label to predict.
+
+    A task with ``given`` is defined only where the given task is positive (conversion given click): it is trained and
+    evaluated on those rows. Without ``given`` it is predicted over all rows.
+    """
+
+    name: Name
+    kind: Literal["binary", "regression"] = "binary"
+    column: str | None = Field(None, description="Column of the label; the task's name unless given.")
+    given: str | None = Field(None, description="Binary task whose positive this one requires.")
+    metric: str | None = Field(None, description="Primary metric; auc for binary tasks and rmse for regression.")
+
+    @property
+    def label(self) -> str:
+        """Column that holds the label."""
+        return self.column or self.name
+
+    @property
+    def primary(self) -> str:
+        """Name of the metric that selects checkpoints and ranks models."""
+        return self.metric or ("auc" if self.kind == "binary" else "rmse")
+
+
+class Feature(Settings):
+    """One input column.
+
+    ``numeric`` columns are standardised on the training rows, ``log`` ones after ``sign(x) * log(1 + |x|)``;
+    ``multi`` columns hold a list of values per row.
+    """
+
+    name: Name
+    kind: Literal["categorical", "numeric", "multi"] = "categorical"
+    of: Literal["user", "item", "context"] = "context"
+    column: str | None = Field(None, description="Column of the value; the feature's name unless given.")
+    log: bool = Field(False, description="Compress a heavy-tailed numeric column logarithmically.")
+
+    @property
+    def source(self) -> str:
+        """Column that holds the value."""
+        return self.column or self.name
+
+
+AnyTask = Annotated[Task, BeforeValidator(_named)]
+AnyFeature = Annotated[Feature, BeforeValidator(_named)]
+
+
+class Schema(Settings):
+    """What the columns of an interaction table mean."""
+
+    tasks: tuple[AnyTask, ...] = Field(min_length=1)
+    features: tuple[AnyFeature, ...] = ()
+    user: str | None = None
+    item: str | None = None
+    time: str | None = Field(None, description="Numeric or timestamp column that orders the rows.")
+    row: str | None = Field(None, description="Column that identifies a row; its position unless given.")
+    split: str | None = Field(None, description="Column with 'train', 'valid' or 'test': the official split.")
+    outcomes: tuple[str, ...] = Field((), description="Columns known only after the event: never features.")
+    truth: Mapping[str, str] = Field(default_factory=dict, description="Task -> column of its true probability.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        tasks = {task.name: task for task in self.tasks}
+        for kind, names in (("task", [t.name for t in self.tasks]), ("feature", [f.name for f in self.features])):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"two {kind}s are named '{name}'; rename one of them")
+        for task in self.tasks:
+            if task.given is not None:
+                given = tasks.get(task.given)
+                if given is None:
+                    raise ValueError(f"task '{task.name}' is given '{task.given}', which is no task{suggestion(task.given, tasks)}")
+                if given.kind != "binary" or given is task:
+                    raise ValueError(f"task '{task.name}' is given '{task.given}', which is not another binary task")
+        return self
+
+
+class Split(Settings):
+    """How rows are divided into train, valid and test.
+
+    ``time``: the last share of rows is test, the share before it valid; equal times are never divided.
+    ``random``: by a seeded permutation. ``official``: the dataset's own; where it has no validation rows, the share
+    ``valid`` of its training rows (the last by time, else at random) becomes that.
+    """
+
+    by: Literal["time", "random", "official"]
+    valid: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> Self:
+        if self.valid + self.test >= 1:
+            raise ValueError(f"valid {self.valid} and test {self.test} leave no training rows; their sum must be below 1")
+        return self
+
+
+class Card(BaseModel):
+    """What a user of a dataset must know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    licence: str
+    citation: str
+    url: str
+    description: str
+    rows: int | None = None
+    positive_rates: Mapping[str, float] = Field(default_factory=dict, description="Task -> share of positive labels.")
+    traps: tuple[str, ...] = ()
+    acknowledged: Mapping[str, str] = Field(
+        default_factory=dict, description="Feature -> why it may predict a label nearly by itself."
+    )
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The encoded columns that a model is built for.
+
+    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value.
+    """
+
+    tasks: tuple[Task, ...]
+    categorical: Mapping[str, int] = field(default_factory=dict)
+    multi: Mapping[str, int] = field(default_factory=dict)
+    numeric: tuple[str, ...] = ()
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks, the width of a model's output."""
+        return len(self.tasks)
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """Integers from ``low`` to ``high``, both included; ``log`` searches on a logarithmic scale."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class FloatRange:
+    """Real numbers from ``low`` to ``high``; ``log`` searches on a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the listed values."""
+
+    values: tuple[Any, ...]
+
+
+SearchRange = IntRange | FloatRange | Choice
