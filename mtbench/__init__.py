@@ -1,0 +1,1 @@
+"""Fair, extensible and verifiable benchmarks of multi-task recommenders."""
