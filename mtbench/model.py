@@ -36,21 +36,24 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.config = config
         self.data = data
-        self.register_buffer(
-            "binary", torch.tensor([task.kind == "binary" for task in data.tasks]), persistent=False
-        )
+        binary = torch.tensor([task.kind == "binary" for task in data.tasks])
+        self.register_buffer("binary", binary, persistent=False)
+        self.register_buffer("centre", torch.tensor(data.centre or [0.0] * data.num_tasks), persistent=False)
+        self.register_buffer("scale", torch.tensor(data.scale or [1.0] * data.num_tasks), persistent=False)
         self.binary: Tensor
+        self.centre: Tensor
+        self.scale: Tensor
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits, shape (batch, tasks)."""
         raise NotImplementedError
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each task, shape (tasks,): cross-entropy or squared error over the rows that count."""
+        """Return the loss of each task, shape (tasks,): cross-entropy or squared error (of the standardised label) over the rows that count."""
         entropy = nn.functional.binary_cross_entropy_with_logits(outputs, batch.labels, reduction="none")
-        error = torch.where(self.binary, entropy, (outputs - batch.labels).square())
+        error = torch.where(self.binary, entropy, (outputs - (batch.labels - self.centre) / self.scale).square())
         return masked_mean(error, batch.mask)
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Turn logits into predictions, shape (batch, tasks): probabilities, or values for regression tasks."""
-        return torch.where(self.binary, outputs.sigmoid(), outputs)
+        return torch.where(self.binary, outputs.sigmoid(), outputs * self.scale + self.centre)

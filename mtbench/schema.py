@@ -158,13 +158,16 @@ class Card(BaseModel):
 class DataSpec:
     """The encoded columns that a model is built for.
 
-    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value.
+    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. A regression label is
+    learned as ``(label - centre) / scale``, by task.
     """
 
     tasks: tuple[Task, ...]
     categorical: Mapping[str, int] = field(default_factory=dict)
     multi: Mapping[str, int] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
+    centre: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     @property
     def num_tasks(self) -> int:
