@@ -42,6 +42,12 @@ class Columns:
         """What the leak gates warn of."""
         return [Finding(**finding) for finding in self.meta["findings"]]
 
+    def positive_rates(self) -> dict[str, float]:
+        """Return each task's mean label over the training rows that count."""
+        labels, mask = self.train.labels.double(), self.train.mask.double()
+        means = (labels * mask).sum(0) / mask.sum(0)
+        return {task.name: float(mean) for task, mean in zip(self.schema.tasks, means, strict=True)}
+
     @cached_property
     def spec(self) -> DataSpec:
         """What a model is built for; regression labels are centred and scaled by their training rows."""

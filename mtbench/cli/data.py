@@ -1,0 +1,60 @@
+"""``mtbench data``: look at data before anything is trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtbench.cli.options import JsonOption, PluginOption, print_json, use_plugins
+from mtbench.errors import MTBenchError
+from mtbench.registry import Registry
+
+app = typer.Typer(help="Look at data before anything is trained on it.", no_args_is_help=True)
+
+
+@app.callback()
+def _data() -> None:
+    """Look at data before anything is trained on it."""
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A dataset's name, or an experiment file.")],
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+    plugin: PluginOption = None,
+) -> None:
+    """Prepare a dataset and run its leak gates, alone."""
+    use_plugins(plugin)
+    from mtbench import experiment as experiments  # noqa: PLC0415
+    from mtbench.training.run import prepare_data  # noqa: PLC0415
+
+    registry = Registry.load()
+    is_file = what.endswith((".yaml", ".yml")) or Path(what).is_file()
+    if is_file:
+        experiment = experiments.load(Path(what), overrides or ())
+    else:
+        registry.resolve("dataset", what)
+        models = registry.names("model")
+        if not models:
+            raise MTBenchError("no plugin registers a model; see `mtbench plugins`")
+        experiment = experiments.load({"dataset": what, "models": models[:1]}, overrides or ())
+    columns = prepare_data(experiments.plan(experiment, registry))
+    report = {
+        "dataset": experiment.dataset.name,
+        "rows": columns.counts,
+        "positive_rates": columns.positive_rates(),
+        "findings": [finding._asdict() for finding in columns.findings],
+    }
+    if as_json:
+        print_json(report)
+        return
+    counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
+    typer.echo(f"{experiment.dataset.name}: {counts} rows")
+    for task, rate in columns.positive_rates().items():
+        typer.echo(f"  {task}: {rate:.4f} (mean label of the training rows)")
+    for finding in columns.findings:
+        typer.echo(f"warning ({finding.gate}): {finding.message}")
+    typer.echo("no leak found" if not columns.findings else "no leak found that stops a run")

@@ -1,0 +1,67 @@
+"""``mtbench run``: an experiment file in, records and a table out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mtbench.cli.options import JsonOption, PluginOption, use_plugins
+
+if TYPE_CHECKING:
+    from mtbench.record import Written
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="Experiment file (YAML).")],
+    records: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("records"),
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.max_epochs=2.")
+    ] = None,
+    validate: Annotated[bool, typer.Option("--validate", help="Check the experiment and stop.")] = False,  # noqa: FBT002
+    resume: Annotated[bool, typer.Option("--resume", help="Keep finished records and go on with interrupted trainings.")] = False,  # noqa: FBT002
+    as_json: JsonOption = False,  # noqa: FBT002
+    plugin: PluginOption = None,
+) -> None:
+    """Run an experiment: train every model with every seed, and write one record per model."""
+    use_plugins(plugin)
+    from mtbench import experiment as experiments  # noqa: PLC0415
+
+    experiment = experiments.load(file, overrides or ())
+    if validate:
+        from mtbench.registry import Registry  # noqa: PLC0415
+
+        experiments.plan(experiment, Registry.load())
+        typer.echo(f"{file}: valid", err=as_json)
+        return
+    from mtbench.board.page import build  # noqa: PLC0415
+    from mtbench.training.run import run as run_experiment  # noqa: PLC0415
+
+    def report(written: Written) -> None:
+        if as_json:
+            print(json.dumps(summary(written)), flush=True)  # noqa: T201
+
+    done = run_experiment(experiment, records=records, resume=resume, progress=True, on_record=report)
+    page = build(records, records / "site")
+    if not as_json:
+        from mtbench.cli.table import show_results  # noqa: PLC0415
+
+        show_results(done)
+    typer.echo(f"\nrecords: {records.resolve()}\npage:    {page.resolve()}", err=as_json)
+
+
+def summary(written: Written) -> dict[str, Any]:
+    """Return what a program wants to know of a record: where it is, what it is of, and the test means over seeds."""
+    record, path = written
+    return {
+        "path": str(path),
+        "dataset": record.recipe.dataset.name,
+        "model": record.recipe.model.name,
+        "settings": record.recipe.model.settings,
+        "seeds": record.recipe.seeds,
+        "test": {
+            task: {metric: record.mean(task, metric) for metric in metrics} for task, metrics in record.results.items()
+        },
+    }

@@ -1,0 +1,155 @@
+"""Metrics over predictions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from mtbench.errors import MTBenchError
+from mtbench.evaluation.metric import Metric, UndefinedMetricError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+    import torchmetrics
+
+    from mtbench.schema import Task
+
+    Array = torch.Tensor | np.ndarray
+    AnyMetric = torchmetrics.Metric | type[torchmetrics.Metric]
+
+
+class Cell(BaseModel):
+    """Values of one metric on one task, one per seed; None where it is undefined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    valid: list[float | None]
+    test: list[float | None]
+
+
+class Results(BaseModel):
+    """What came out: task -> metric -> values, the seeds they belong to, and why values are undefined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seeds: list[int]
+    values: dict[str, dict[str, Cell]]
+    undefined: dict[str, str] = Field(description="'task.metric.split.seed' -> the reason.")
+
+
+def kinds(metric: AnyMetric) -> tuple[Literal["binary", "regression"], ...]:
+    """Return the kinds of tasks that the metric is for; binary unless it says otherwise."""
+    found: tuple[Literal["binary", "regression"], ...] = getattr(metric, "kinds", ("binary",))
+    return found
+
+
+def grouped(metric: AnyMetric) -> bool:
+    """Return whether the metric takes the group of each row."""
+    return bool(getattr(metric, "grouped", False))
+
+
+def best(metric: AnyMetric) -> float:
+    """Return the value of a perfect model; unless the metric names it, 1 if higher is better and else 0."""
+    if metric.higher_is_better is None:
+        name = (metric if isinstance(metric, type) else type(metric)).__name__
+        raise MTBenchError(f"metric {name} does not say what is better; set its attribute higher_is_better")
+    return float(getattr(metric, "best", 1.0 if metric.higher_is_better else 0.0))
+
+
+def version(metric: AnyMetric) -> int:
+    """Return the version of the metric, 1 unless it names one."""
+    return int(getattr(metric, "version", 1))
+
+
+def _alone() -> bool:
+    return False
+
+
+def _tensor(column: Array) -> torch.Tensor:
+    # NumPy columns are copied: torch warns of memory-mapped ones, which it could write to
+    return column.detach().cpu() if isinstance(column, torch.Tensor) else torch.tensor(column)
+
+
+def score(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array | None = None) -> float:
+    """Return the metric of these rows alone, each argument of shape (rows,).
+
+    It is computed on the CPU in this process, without the others: the same rows give the same bits everywhere. Raises
+    UndefinedMetricError where there is no value.
+    """
+    metric.distributed_available_fn = _alone
+    metric.cpu().reset()
+    preds, target = _tensor(preds), _tensor(target)
+    if not isinstance(metric, Metric) and kinds(metric) == ("binary",):
+        target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
+    if grouped(metric):
+        metric.update(preds, target, indexes=None if groups is None else _tensor(groups))
+    else:
+        metric.update(preds, target)
+    value = float(metric.compute())
+    if not math.isfinite(value):
+        raise UndefinedMetricError(f"the metric returned {value}")
+    return value
+
+
+def improvement(value: float, constant: float, best: float) -> float:
+    """Return the share of the way from the constant predictor to a perfect model: 0 for the constant, 1 for perfect.
+
+    It has no unit, so that metrics of several tasks can be averaged. Raises UndefinedMetricError where the constant
+    predictor is perfect already.
+    """
+    if constant == best:
+        raise UndefinedMetricError(f"the constant predictor is perfect already, at {constant}")
+    return (value - constant) / (best - constant)
+
+
+def evaluate(predictions: pa.Table, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> Results:
+    """Compute every metric that applies to a task's kind, for each seed in the order of the table, valid and test.
+
+    ``predictions`` is a table as :mod:`mtbench.evaluation.predictions` makes it.
+    """
+    seeds: list[int] = predictions["seed"].unique().to_pylist()
+    parts = _partition(predictions)
+    undefined: dict[str, str] = {}
+
+    def value(task: str, name: str, split: str, seed: int) -> float | None:
+        try:
+            return score(metrics[name], *parts.get((seed, split, task), _NO_ROWS))
+        except UndefinedMetricError as reason:
+            undefined[f"{task}.{name}.{split}.{seed}"] = str(reason)
+            return None
+
+    values = {
+        task.name: {
+            name: Cell(
+                valid=[value(task.name, name, "valid", seed) for seed in seeds],
+                test=[value(task.name, name, "test", seed) for seed in seeds],
+            )
+            for name, metric in metrics.items()
+            if task.kind in kinds(metric)
+        }
+        for task in tasks
+    }
+    return Results(seeds=seeds, values=values, undefined=undefined)
+
+
+_Key = tuple[int, str, str]
+_Part = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+_NO_ROWS: _Part = (np.empty(0, np.float32), np.empty(0, np.float32), None)
+
+
+def _partition(predictions: pa.Table) -> dict[_Key, _Part]:
+    """Return predictions, labels and groups (None if any is null) by seed, split and task."""
+    predictions = predictions.unify_dictionaries()
+    keys = predictions.select(["seed", "split", "task"]).to_pandas()
+    columns = predictions.select(["probability", "label", "group"])
+    parts: dict[_Key, _Part] = {}
+    for (seed, split, task), positions in keys.groupby(list(keys), observed=True).indices.items():
+        preds, target, group = columns.take(positions).columns
+        parts[seed, split, task] = (preds.to_numpy(), target.to_numpy(), None if group.null_count else group.to_numpy())
+    return parts

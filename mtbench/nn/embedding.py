@@ -1,0 +1,65 @@
+"""Features to vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from mtbench.data.batches import Batch
+    from mtbench.schema import DataSpec
+
+
+class FeatureEmbedding(nn.Module):
+    """Embeds all features of a batch and lays them side by side.
+
+    Categorical and multi-valued features share one fused table. A multi-valued feature is the mean of its values'
+    embeddings, zero for an empty list; numeric features are taken as they are. ``copies`` gives every task, say,
+    embeddings of its own in the same gather. Entries start from a normal distribution of standard deviation ``STD``;
+    those of code 0, which training may never see, from zero: an unknown value then says nothing rather than noise.
+    """
+
+    STD = 0.01
+
+    def __init__(self, data: DataSpec, dim: int, copies: int = 1) -> None:
+        super().__init__()
+        sizes = [*data.categorical.values(), *data.multi.values()]
+        self.dim = dim
+        self.copies = copies
+        self.categorical = len(data.categorical)
+        self.multi = tuple(data.multi)
+        self.numeric = len(data.numeric)
+        self.width = dim * len(sizes) + self.numeric
+        self.offsets: Tensor
+        self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
+        self.table = nn.Parameter(torch.empty(sum(sizes), copies * dim)) if sizes else None
+        if self.table is not None:
+            with torch.no_grad():
+                self.table.normal_(std=self.STD)[self.offsets] = 0
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return shape (batch, width), or (copies, batch, width) where there are several copies."""
+        parts = []
+        if self.table is not None:
+            if self.categorical:
+                codes = batch.categorical + self.offsets[: self.categorical]
+                parts.append(self._divide(functional.embedding(codes, self.table)))
+            for name, offset in zip(self.multi, self.offsets[self.categorical :], strict=True):
+                lists = batch.multi[name]
+                codes = lists.values.long() + offset
+                means = functional.embedding_bag(
+                    codes, self.table, lists.offsets.long(), mode="mean", include_last_offset=True
+                )
+                parts.append(self._divide(means.unsqueeze(1)))
+        if self.numeric:
+            parts.append(batch.numeric.expand(self.copies, -1, -1))
+        x = torch.cat(parts, -1)
+        return x.squeeze(0) if self.copies == 1 else x
+
+    def _divide(self, vectors: Tensor) -> Tensor:
+        """Turn (batch, features, copies * dim) into (copies, batch, features * dim)."""
+        rows, features, _ = vectors.shape
+        return vectors.view(rows, features, self.copies, self.dim).permute(2, 0, 1, 3).flatten(2)

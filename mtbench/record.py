@@ -1,0 +1,229 @@
+"""The record: one immutable file that says what was run and what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtbench.data.cache import content_hash
+from mtbench.errors import MTBenchError
+from mtbench.registry import Provenance
+from mtbench.schema import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCHEMA_VERSION = 1
+NAME_DIGITS = 16
+
+
+class Part(BaseModel):
+    """Base of everything in a record: an unknown key or a number that is not finite is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Cell(Part):
+    """Values of one metric on one task, one per seed; null where it is undefined."""
+
+    valid: list[float | None]
+    test: list[float | None]
+
+
+class PluginPart(Part):
+    """A plugin's class, its complete settings and where its code came from."""
+
+    name: str
+    settings: dict[str, Any]
+    provenance: Provenance
+
+
+class DatasetPart(PluginPart):
+    """The dataset, its revision and the sha256 of every raw file."""
+
+    version: int
+    files: dict[str, str]
+
+
+class SplitPart(Part):
+    """How the rows were divided; ``fingerprints`` are sha256 over the row numbers of each part."""
+
+    settings: dict[str, Any]
+    rows: dict[str, int]
+    fingerprints: dict[str, str]
+
+
+class MetricPart(Part):
+    """Which version of a metric was computed, and by whose code."""
+
+    version: int
+    provenance: Provenance
+
+
+class Budget(Part):
+    """How the settings were chosen: as they came, or tuned with a number of trials."""
+
+    kind: Literal["default", "tuned"] = "default"
+    trials: int = 0
+
+
+class Recipe(Part):
+    """Everything that went in. Its hash is the record's key."""
+
+    mtbench: str
+    dataset: DatasetPart
+    split: SplitPart
+    tasks: list[Task]
+    metrics: dict[str, MetricPart]
+    inputs: dict[str, Any]
+    model: PluginPart
+    balancer: PluginPart
+    training: dict[str, Any]
+    seeds: list[int]
+    budget: Budget = Budget()
+
+    @property
+    def key(self) -> str:
+        """The sha256 of the canonical JSON of this recipe."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+class SeedRun(Part):
+    """How the training of one seed went.
+
+    ``chosen`` is the epoch (from 0) that each task is predicted with; ``valid`` holds the primary metric per task and
+    epoch, ``loss`` the training loss, ``seconds`` the wall time of each epoch with its validation.
+    """
+
+    chosen: dict[str, int]
+    valid: dict[str, list[float]]
+    loss: dict[str, list[float]]
+    seconds: list[float]
+
+
+class Predictions(Part):
+    """The predictions that the results were computed from: a Parquet file of the record's name beside it."""
+
+    sha256: str
+    rows: int
+
+
+class Measured(Part):
+    """What was measured while it ran; no part of the key."""
+
+    created: str = Field(description="UTC, ISO 8601.")
+    environment: dict[str, str]
+    device: str
+    processes: int
+    parameters: int
+    flops_per_row: float | None = Field(description="Multiply-adds counted twice, forward, one row, all tasks.")
+    latency_seconds: float = Field(description="Median forward pass of one batch of training.batch_size rows.")
+    peak_memory_bytes: int = Field(description="Highest so far of the process (CPU) or of the run (GPU).")
+    seconds: float = Field(description="Training and validation of all seeds.")
+    seeds: dict[str, SeedRun]
+    test_opened: int = Field(description="How often the test split was opened for this record.")
+    warnings: list[str] = Field(description="What the leak gates warned of.")
+
+
+class Record(Part):
+    """One (dataset, model, settings) over its seeds.
+
+    ``results`` and ``bounds`` map task -> metric -> values over seeds. ``bounds`` holds the constant predictor and, for
+    generated data, the optimum and what can be reached from earlier chunks.
+    """
+
+    schema_version: Literal[1] = 1
+    key: str
+    recipe: Recipe
+    results: dict[str, dict[str, Cell]]
+    undefined: dict[str, str] = Field(description="'task.metric.split.seed' -> why there is no value.")
+    bounds: dict[str, dict[str, dict[str, Cell]]]
+    measured: Measured
+    predictions: Predictions
+
+    @property
+    def file_stem(self) -> str:
+        """KEY-CONTENT, the beginnings of the two hashes."""
+        return f"{self.key[:NAME_DIGITS]}-{content_hash(self.model_dump(mode='json'))[:NAME_DIGITS]}"
+
+    def mean(self, task: str, metric: str, split: Literal["valid", "test"] = "test") -> float | None:
+        """Return the mean over seeds, None where any seed has no value."""
+        cell = self.results.get(task, {}).get(metric)
+        values = getattr(cell, split) if cell else []
+        return sum(values) / len(values) if values and None not in values else None
+
+
+class Written(NamedTuple):
+    """A record and the file that holds it."""
+
+    record: Record
+    path: Path
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Write a record under its name, whole or not at all, never over another; return its path."""
+    path = folder / f"{record.file_stem}.json"
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    return path
+
+
+def atomically(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let ``fill`` write a temporary file beside ``path``, then give it that name; nothing is left half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        fill(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Record:
+    """Return the record in a file. Raises MTBenchError if it is none, or was changed after it was written."""
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise MTBenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MTBenchError(f"{path}: not a record: {place}: {first['msg']}") from error
+    if record.key != record.recipe.key:
+        raise MTBenchError(f"{path}: its key is not the hash of its recipe: it was changed after it was written")
+    if path.stem != record.file_stem:
+        raise MTBenchError(f"{path}: its name is not the hash of its content ({record.file_stem}): it was changed or renamed")
+    return record
+
+
+def read_all(folder: Path) -> tuple[list[Written], list[str]]:
+    """Return the records of a folder in the order of their names, and what is wrong with the files that are none."""
+    if not folder.is_dir():
+        raise MTBenchError(f"{folder}: there is no such folder of records")
+    good, problems = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            good.append(Written(read(path), path))
+        except MTBenchError as error:
+            problems.append(str(error))
+    return good, problems
+
+
+def find(folder: Path, key: str) -> Written | None:
+    """Return a record with this key, if the folder has one."""
+    for path in sorted(folder.glob(f"{key[:NAME_DIGITS]}-*.json")):
+        record = read(path)
+        if record.key == key:
+            return Written(record, path)
+    return None
+

@@ -1,0 +1,128 @@
+"""One training: a model, a seed, a folder that it can be resumed from."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from torch.multiprocessing import ProcessRaisedException
+
+from mtbench.errors import MTBenchError
+from mtbench.training.module import TrainingModule
+from mtbench.training.progress import Display, StepProgress
+from mtbench.training.selection import LAST, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mtbench.data.columns import Columns
+    from mtbench.experiment import Plan, Training
+    from mtbench.model import MultiTaskModel
+    from mtbench.training.selection import Scorer
+
+def device(training: Training) -> torch.device:
+    """Return the device of the first process. Raises MTBenchError if this machine has none of that kind."""
+    kind = training.accelerator
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = "cuda" if kind == "gpu" else kind
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present[kind]:
+        raise MTBenchError(f"training.accelerator is '{training.accelerator}', but torch finds no such device here; use 'cpu'")
+    if kind == "cuda" and training.devices > torch.cuda.device_count():
+        raise MTBenchError(f"training.devices is {training.devices}, but torch finds {torch.cuda.device_count()} here")
+    return torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
+
+
+def fit(
+    plan: Plan,
+    columns: Columns,
+    scorer: Scorer,
+    model: MultiTaskModel,
+    *,
+    seed: int,
+    folder: Path,
+    name: str,
+    display: Display | None,
+) -> Selection:
+    """Train until validation no longer improves; return what was chosen, with its weights in ``folder``.
+
+    Goes on from the last epoch that ``folder`` holds. Raises MTBenchError if a loss is not finite.
+    """
+    training = plan.experiment.training
+    selection = Selection(folder, plan.schema.tasks, training)
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / LAST
+    started = selection.restore()
+    if not selection.finished:
+        if display is not None:
+            display.begin(name, -(-columns.counts["train"] // training.batch_size) * training.max_epochs)
+        balancer = copy.deepcopy(plan.balancer)
+        module = TrainingModule(model, balancer, scorer, columns, training, seed, plan.registry.files)
+        callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection]
+        try:
+            with _quiet():
+                _trainer(training, callbacks, folder).fit(module, ckpt_path=last if started else None, weights_only=True)
+        except ProcessRaisedException as error:
+            raise MTBenchError(f"{name}: {_root_cause(error)}") from error
+        except MTBenchError as error:
+            raise MTBenchError(f"{name}: {error}") from error
+        selection.restore()
+    if display is not None:
+        display.end(selection.summary(), plan.schema.tasks)
+    return selection
+
+
+def _trainer(training: Training, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+    where = device(training)
+    # spawned processes work from a script, a notebook and a test alike
+    shared = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+    return pl.Trainer(
+        accelerator=where.type,
+        devices=training.devices,
+        strategy=shared if training.devices > 1 else "auto",
+        precision=training.precision,
+        max_epochs=training.max_epochs,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        reload_dataloaders_every_n_epochs=1,
+        deterministic=where.type != "cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _root_cause(error: ProcessRaisedException) -> str:
+    """Return what a spawned process failed of: the user's mistake alone, or the whole traceback of another error."""
+    text = str(error)
+    _, mistake, message = text.rpartition(f"{MTBenchError.__module__}.{MTBenchError.__qualname__}: ")
+    if not mistake:
+        raise error
+    return message.strip()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks about devices and data loaders from between the lines of progress."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\b")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

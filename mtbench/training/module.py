@@ -1,0 +1,172 @@
+"""The Lightning module: one model, its balancer, one step."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, distributed
+
+from mtbench.data.batches import Batch, Batches
+from mtbench.errors import MTBenchError
+from mtbench.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mtbench.data.columns import Columns
+    from mtbench.experiment import Training
+    from mtbench.model import MultiTaskModel
+    from mtbench.training.balancing import Balancer
+    from mtbench.training.selection import Scorer
+
+FINITE_CHECK_EVERY = 50
+DEVICE_SHARE = 0.25
+
+
+class Predicted(NamedTuple):
+    """Predictions of some rows: ``rows`` (n,) are positions in the prepared table, ``values`` (n, tasks)."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains a model on the training rows and predicts the validation rows after each epoch.
+
+    All randomness of epoch e comes from (seed, e), so that a resumed run equals one that was never interrupted.
+    """
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        balancer: Balancer,
+        scorer: Scorer,
+        columns: Columns,
+        training: Training,
+        seed: int,
+        plugin_files: Sequence[Path] = (),
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.balancer = balancer
+        self.scorer = scorer
+        self.columns = columns
+        self.plugin_files = plugin_files
+        self.training_settings = training
+        self.seed = seed
+        self.epoch_loss = torch.zeros(len(columns.schema.tasks))
+        self.validated: list[tuple[Tensor, Tensor]] = []
+        self.valid_predictions: Predicted | None = None
+        self._on_device: dict[str, Batch] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A spawned process must have loaded the plugin files before it can find the classes that they define.
+        parts = (self.model, self.balancer, self.scorer, self.columns, self.training_settings, self.seed)
+        return _revive, (pickle.dumps(parts), self.plugin_files)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return fused Adam over everything that learns."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        settings = self.training_settings
+        return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+    def train_dataloader(self) -> Batches:
+        """Return the training rows in the order of this epoch."""
+        shuffle = self.epoch_seed(stream=0)
+        return self._batches("train", self.columns.train, shuffle)
+
+    def val_dataloader(self) -> Batches:
+        """Return the validation rows in order."""
+        return self._batches("valid", self.columns.valid, None)
+
+    def _batches(self, part: str, rows: Batch, shuffle: int | None) -> Batches:
+        if part not in self._on_device:
+            self._on_device[part] = _resident(rows, self.device)
+        trainer = self.trainer
+        return Batches(
+            self._on_device[part],
+            self.training_settings.batch_size,
+            shuffle=shuffle,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+
+    def epoch_seed(self, stream: int) -> int:
+        """Return the seed of this epoch for one use of randomness."""
+        return int(np.random.SeedSequence((self.seed, self.current_epoch, stream)).generate_state(1, np.uint64)[0] >> 1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the balanced loss of a batch. Raises MTBenchError if it is not finite."""
+        if batch_idx == 0:
+            torch.manual_seed(self.epoch_seed(stream=1 + self.global_rank))
+            self.epoch_loss = torch.zeros(len(self.columns.schema.tasks), device=self.device)
+        losses = self.model.loss(self.model(batch), batch)
+        self.epoch_loss += losses.detach()
+        if self.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0:
+            self._require_finite(losses, batch_idx)
+        total: Tensor = self.balancer(losses)
+        return total
+
+    def _require_finite(self, losses: Tensor, step: int | None) -> None:
+        if torch.isfinite(losses).all():
+            return
+        column = int((~torch.isfinite(losses)).nonzero()[0])
+        task = self.columns.schema.tasks[column].name
+        where = f"epoch {self.current_epoch + 1}" + (f", step {step + 1}" if step is not None else "")
+        raise MTBenchError(
+            f"seed {self.seed}, {where}: the loss of task '{task}' is {losses[column].item()}; "
+            f"lower training.learning_rate (now {self.training_settings.learning_rate:g}), "
+            "or compress heavy-tailed numeric features (log: true)"
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Close the epoch's losses, shared by all processes, and forget the last predictions."""
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(self.epoch_loss)
+            self.epoch_loss /= distributed.get_world_size()
+        self._require_finite(self.epoch_loss, None)
+        self.validated = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Predict a batch."""
+        if len(batch):
+            self.validated.append((batch.rows, self.model.predict(self.model(batch))))
+
+    def on_validation_epoch_end(self) -> None:
+        """Collect the predictions of all processes, each row once."""
+        rows = torch.cat([rows for rows, _ in self.validated]).cpu().numpy()
+        values = torch.cat([values for _, values in self.validated]).float().cpu().numpy()
+        if distributed.is_available() and distributed.is_initialized():
+            gathered: list[Any] = [None] * distributed.get_world_size()
+            distributed.all_gather_object(gathered, (rows, values))
+            rows, values = (np.concatenate(parts) for parts in zip(*gathered, strict=True))
+            order = np.argsort(rows)
+            rows, values = rows[order], values[order]
+        self.valid_predictions = Predicted(rows, values)
+
+
+def _revive(parts: bytes, plugin_files: Sequence[Path]) -> TrainingModule:
+    Registry.load(plugin_files)
+    return TrainingModule(*pickle.loads(parts), plugin_files)  # noqa: S301 - made by __reduce__ in the parent process
+
+
+def _resident(rows: Batch, device: torch.device) -> Batch:
+    """Return the rows on the device where they fit into a quarter of its free memory, else where they are."""
+    if device.type != "cuda":
+        return rows
+    tensors = [rows.categorical, rows.numeric, rows.labels, rows.mask, *(lists.values for lists in rows.multi.values())]
+    size = sum(tensor.nbytes for tensor in tensors)
+    return rows.to(device) if size < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0] else rows
+
+
+@torch.inference_mode()
+def predict(model: MultiTaskModel, rows: Batch, batch_size: int, device: torch.device) -> Predicted:
+    """Return the predictions of all rows, in order, by one process."""
+    model.eval()
+    parts = [model.predict(model(batch.to(device))).float().cpu() for batch in Batches(rows, batch_size)]
+    return Predicted(rows.rows.cpu().numpy(), torch.cat(parts).numpy())

@@ -1,0 +1,260 @@
+"""Experiment in, records out. The one place that opens the test split."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from mtbench import __version__
+from mtbench import experiment as experiments
+from mtbench import record as records_
+from mtbench.data.prepare import prepare
+from mtbench.evaluation import evaluate, predictions
+from mtbench.record import (
+    DatasetPart,
+    Measured,
+    MetricPart,
+    PluginPart,
+    Predictions,
+    Recipe,
+    Record,
+    SeedRun,
+    SplitPart,
+    Written,
+)
+from mtbench.registry import Registry
+from mtbench.training import efficiency
+from mtbench.training.fit import device, fit
+from mtbench.training.module import predict
+from mtbench.training.progress import Display
+from mtbench.training.selection import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mtbench.data.batches import Batch
+    from mtbench.data.columns import Columns
+    from mtbench.experiment import Experiment, Plan, PlannedModel
+    from mtbench.model import MultiTaskModel
+    from mtbench.training.selection import Selection
+
+WORK = ".work"
+PLACEMENT = {"accelerator", "devices"}
+"""Training settings that say where it runs, not what is computed; they lie outside the key."""
+
+
+def run(
+    source: str | Path | Mapping[str, Any] | Experiment,
+    *,
+    records: str | Path = "records",
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    resume: bool = False,
+    progress: bool = False,
+    on_record: Callable[[Written], None] = lambda _: None,
+) -> list[Written]:
+    """Run an experiment and write one record per model into the folder ``records``.
+
+    ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and ``plugins``
+    single plugin files. With ``resume``, records that are there are kept and trainings that were interrupted go on from
+    their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. Raises MTBenchError.
+    """
+    registry = Registry.load([Path(file) for file in plugins])
+    experiment = experiments.load(source, overrides)
+    plan = experiments.plan(experiment, registry)
+    folder = Path(records)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Display(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
+        columns = prepare_data(plan)
+        if display is not None:
+            counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
+            display.say(f"{experiment.dataset.name}: {counts} rows")
+            for finding in columns.findings:
+                display.say(f"[yellow]warning[/yellow]: {finding.message}")
+        scorer = Scorer(columns, plan.metrics)
+        written = []
+        for model in plan.models:
+            runner = _Runner(plan, columns, scorer, model, folder, display)
+            done = records_.find(folder, runner.recipe.key) if resume else None
+            if done is None:
+                done = runner.run(resume=resume)
+                registry.record_written(*done)
+            elif display is not None:
+                display.say(f"{model.name}: its record is there: {done.path}")
+            written.append(done)
+            on_record(done)
+    return written
+
+
+def prepare_data(plan: Plan) -> Columns:
+    """Return the prepared columns of a plan's dataset."""
+    experiment = plan.experiment
+    provenance = plan.registry.provenance("dataset", experiment.dataset.name)
+    return prepare(
+        experiment.dataset.name, plan.dataset, plan.split, source=provenance.sha256, warmup=experiment.inputs.warmup
+    )
+
+
+def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
+    """Return everything that goes into a record."""
+    experiment, registry = plan.experiment, plan.registry
+
+    def part(kind: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "settings": settings, "provenance": registry.provenance(kind, name)}
+
+    return Recipe(
+        mtbench=__version__,
+        dataset=DatasetPart(
+            **part("dataset", experiment.dataset.name, columns.meta["settings"]),
+            version=columns.meta["version"],
+            files=columns.meta["files"],
+        ),
+        split=SplitPart(
+            settings=columns.meta["split"], rows=columns.counts, fingerprints=columns.meta["fingerprints"]
+        ),
+        tasks=list(plan.schema.tasks),
+        metrics={
+            name: MetricPart(version=evaluate.version(metric), provenance=registry.provenance("metric", name))
+            for name, metric in plan.metrics.items()
+        },
+        inputs=experiment.inputs.model_dump(mode="json"),
+        model=PluginPart(**part("model", model.name, model.config.model_dump(mode="json"))),
+        balancer=PluginPart(**part("balancer", experiment.balancer.name, plan.balancer.config.model_dump(mode="json"))),
+        training=experiment.training.model_dump(mode="json", exclude=PLACEMENT),
+        seeds=list(experiment.seeds),
+    )
+
+
+@dataclass
+class _Runner:
+    """One model of the experiment, from its first seed to its record."""
+
+    plan: Plan
+    columns: Columns
+    scorer: Scorer
+    model: PlannedModel
+    folder: Path
+    display: Display | None
+
+    def __post_init__(self) -> None:
+        self.recipe = recipe_of(self.plan, self.columns, self.model)
+        self.work = self.folder / WORK / self.recipe.key[: records_.NAME_DIGITS]
+        self.training = self.plan.experiment.training
+        self.device = device(self.training)
+
+    def run(self, *, resume: bool) -> Written:
+        """Train every seed, then open the test split, predict, judge and write the record."""
+        if not resume:
+            shutil.rmtree(self.work, ignore_errors=True)
+        selections = {seed: self._fit(seed) for seed in self.recipe.seeds}
+        test = self.columns.open_test()
+        table = pa.concat_tables(
+            self._predicted(seed, selection, split, rows)
+            for seed, selection in selections.items()
+            for split, rows in (("valid", self.columns.valid), ("test", test))
+        ).unify_dictionaries()
+        results = self._evaluate(table)
+        record = Record(
+            key=self.recipe.key,
+            recipe=self.recipe,
+            results=results.values,
+            undefined=results.undefined,
+            bounds=self._bounds(test),
+            measured=self._measured({seed: selection.summary() for seed, selection in selections.items()}),
+            predictions=self._write_predictions(table),
+        )
+        stem = record.file_stem
+        (self.work / "predictions.parquet").replace(self.folder / f"{stem}.parquet")
+        path = records_.write(record, self.folder)
+        shutil.rmtree(self.work, ignore_errors=True)
+        return Written(record, path)
+
+    def _fit(self, seed: int) -> Selection:
+        return fit(
+            self.plan, self.columns, self.scorer, self.build(seed), seed=seed, folder=self.work / f"seed-{seed}",
+            name=f"{self.model.name}, seed {seed}", display=self.display,
+        )  # fmt: skip
+
+    def build(self, seed: int) -> MultiTaskModel:
+        """Return the model as this seed initialises it."""
+        torch.manual_seed(seed)
+        return self.model.cls(self.model.config, self.columns.spec)
+
+    def _load(self, seed: int, weights: Path) -> MultiTaskModel:
+        model = self.build(seed)
+        model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+        return model.to(self.device)
+
+    def _predicted(self, seed: int, selection: Selection, split: str, rows: Batch) -> pa.Table:
+        names = [task.name for task in self.plan.schema.tasks]
+        values = np.empty((len(rows), len(names)), np.float32)
+        for path in {selection.weights(name) for name in names}:
+            predicted = predict(self._load(seed, path), rows, self.training.batch_size, self.device).values
+            for column, name in enumerate(names):
+                if selection.weights(name) == path:
+                    values[:, column] = predicted[:, column]
+        return self._table(seed, split, rows, values)
+
+    def _table(self, seed: int, split: str, rows: Batch, values: np.ndarray) -> pa.Table:
+        return predictions.table(
+            seed,
+            split,
+            [task.name for task in self.plan.schema.tasks],
+            self.columns.row_ids(rows),
+            probability=values,
+            label=rows.labels.numpy(),
+            mask=(rows.mask.numpy() > 0) & ~np.isnan(values),
+            group=self.columns.users(rows),
+        )
+
+    def _evaluate(self, table: pa.Table) -> evaluate.Results:
+        return evaluate.evaluate(table, self.plan.schema.tasks, self.plan.metrics)
+
+    def _bounds(self, test: Batch) -> dict[str, Any]:
+        """Judge the constant predictor and, where the truth is known, the best possible ones."""
+        valid, train = self.columns.valid, self.columns.train
+        count = train.mask.double().sum(0)
+        mean = ((train.labels * train.mask).double().sum(0) / count).float().numpy()
+        bounds = {}
+        for kind in ("constant", "optimum", "reachable"):
+            tables = []
+            for split, rows in (("valid", valid), ("test", test)):
+                values = np.tile(mean, (len(rows), 1)) if kind == "constant" else self.columns.bound(kind, rows)
+                if values is not None:
+                    tables.append(self._table(0, split, rows, values.astype(np.float32)))
+            if tables:
+                bounds[kind] = self._evaluate(pa.concat_tables(tables)).values
+        return bounds
+
+    def _measured(self, seeds: dict[int, SeedRun]) -> Measured:
+        first = self.recipe.seeds[0]
+        model = self.build(first).to(self.device)
+        batch = self.columns.valid.take(torch.arange(min(self.training.batch_size, len(self.columns.valid))))
+        batch = batch.to(self.device)
+        return Measured(
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            environment=efficiency.environment(),
+            device=efficiency.device_name(self.device),
+            processes=self.training.devices,
+            parameters=efficiency.parameters(model),
+            flops_per_row=efficiency.flops_per_row(model, batch),
+            latency_seconds=efficiency.latency(model, batch),
+            peak_memory_bytes=efficiency.peak_memory(self.device),
+            seconds=sum(sum(run.seconds) for run in seeds.values()),
+            seeds={str(seed): run for seed, run in seeds.items()},
+            test_opened=1,
+            warnings=[finding.message for finding in self.columns.findings],
+        )
+
+    def _write_predictions(self, table: pa.Table) -> Predictions:
+        path = self.work / "predictions.parquet"
+        predictions.write(table, path)
+        return Predictions(sha256=predictions.digest(path), rows=table.num_rows)

@@ -1,0 +1,149 @@
+"""Which epoch is kept: decided by validation alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from mtbench.errors import MTBenchError
+from mtbench.evaluation.evaluate import best, improvement, score
+from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench.record import SeedRun, atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torchmetrics import Metric
+
+    from mtbench.data.columns import Columns
+    from mtbench.experiment import Training
+    from mtbench.schema import Task
+    from mtbench.training.module import Predicted, TrainingModule
+
+LAST = "last.ckpt"
+
+
+class Scorer:
+    """Scores validation predictions by each task's primary metric.
+
+    The scalar that checkpoints and trials are chosen by is the mean over tasks of the share of the way from the constant
+    predictor to a perfect model, so that AUC and RMSE can be mixed.
+    """
+
+    def __init__(self, columns: Columns, metrics: Mapping[str, Metric]) -> None:
+        self.tasks = columns.schema.tasks
+        self.metrics = {task.name: metrics[task.primary] for task in self.tasks}
+        valid, train = columns.valid, columns.train
+        self.labels, self.mask = valid.labels.numpy(), valid.mask.numpy() > 0
+        self.users = columns.users(valid)
+        self.constant = {}
+        for column, task in enumerate(self.tasks):
+            mean = float(train.labels[:, column][train.mask[:, column] > 0].double().mean())
+            self.constant[task.name] = self._score(task, column, np.full(len(self.labels), mean, np.float32))
+
+    def _score(self, task: Task, column: int, values: np.ndarray) -> float:
+        known = self.mask[:, column]
+        users = None if self.users is None else self.users[known]
+        try:
+            return score(self.metrics[task.name], values[known], self.labels[known, column], users)
+        except UndefinedMetricError as error:
+            raise MTBenchError(
+                f"task '{task.name}': {task.primary} is undefined on the validation rows ({error}), and nothing can be chosen "
+                "by it; give split.valid more rows or the task another metric"
+            ) from error
+
+    def values(self, predicted: Predicted) -> dict[str, float]:
+        """Return each task's primary metric."""
+        return {task.name: self._score(task, column, predicted.values[:, column]) for column, task in enumerate(self.tasks)}
+
+    def improvements(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return each task's share of the way from the constant predictor to a perfect model."""
+        return {name: improvement(value, self.constant[name], best(self.metrics[name])) for name, value in values.items()}
+
+
+class Selection(pl.Callback):
+    """Scores each epoch, keeps the best weights, stops when validation no longer improves, and saves where it stands.
+
+    ``folder`` gets ``last.ckpt`` (everything that a resumed run needs) and the weights of the best epoch: ``best.pt``,
+    or one file per task where each task keeps its own.
+    """
+
+    HISTORY = ("valid", "loss", "improvement", "seconds")
+
+    def __init__(self, folder: Path, tasks: Sequence[Task], training: Training) -> None:
+        self.folder = folder
+        self.training = training
+        self.names = [task.name for task in tasks]
+        self.valid: dict[str, list[float]] = {name: [] for name in self.names}
+        self.loss: dict[str, list[float]] = {name: [] for name in self.names}
+        self.improvement: dict[str, list[float]] = {name: [] for name in self.names}
+        self.seconds: list[float] = []
+        self._started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history as plain JSON types."""
+        return {name: getattr(self, name) for name in self.HISTORY}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a history."""
+        for name in self.HISTORY:
+            setattr(self, name, state_dict[name])
+
+    def restore(self) -> bool:
+        """Take up the history of ``last.ckpt``; return whether there is one."""
+        if not (self.folder / LAST).is_file():
+            return False
+        checkpoint = torch.load(self.folder / LAST, weights_only=True, map_location="cpu")
+        self.load_state_dict(checkpoint["callbacks"][self.state_key])
+        return True
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is done, or validation has not improved for as long as patience lasts."""
+        epochs = len(self.seconds)
+        if not epochs:
+            return False
+        return epochs >= self.training.max_epochs or epochs - 1 - max(self.chosen().values()) >= self.training.patience
+
+    def chosen(self) -> dict[str, int]:
+        """Return the epoch, from 0, that each task is predicted with; the first of equals."""
+        history = np.array([self.improvement[name] for name in self.names])
+        if self.training.select == "mean":
+            history = np.tile(history.mean(0), (len(self.names), 1))
+        return {name: int(epoch) for name, epoch in zip(self.names, history.argmax(1), strict=True)}
+
+    def weights(self, task: str) -> Path:
+        """Return the file with the weights that a task is predicted with."""
+        return self.folder / ("best.pt" if self.training.select == "mean" else f"best-{self.names.index(task)}.pt")
+
+    def summary(self) -> SeedRun:
+        """Return how the training went."""
+        return SeedRun(chosen=self.chosen(), valid=self.valid, loss=self.loss, seconds=self.seconds)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:  # type: ignore[override]
+        """Score, choose and save; the best weights first, so that a kill in between costs nothing."""
+        assert pl_module.valid_predictions is not None
+        values = pl_module.scorer.values(pl_module.valid_predictions)
+        improvements = pl_module.scorer.improvements(values)
+        steps = trainer.num_training_batches
+        for column, name in enumerate(self.names):
+            self.valid[name].append(values[name])
+            self.improvement[name].append(improvements[name])
+            self.loss[name].append(pl_module.epoch_loss[column].item() / steps)
+        self.seconds.append(time.perf_counter() - self._started)
+        epoch, chosen = len(self.seconds) - 1, self.chosen()
+        if trainer.is_global_zero:
+            for path in {self.weights(name) for name in self.names if chosen[name] == epoch}:
+                weights = pl_module.model.state_dict()
+                atomically(path, lambda part, weights=weights: torch.save(weights, part))  # type: ignore[misc]
+        trainer.should_stop = self.finished
+        trainer.save_checkpoint(self.folder / LAST)

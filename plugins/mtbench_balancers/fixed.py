@@ -1,0 +1,57 @@
+"""Weights that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field, PositiveFloat
+
+from mtbench.errors import MTBenchError, suggestion
+from mtbench.schema import Settings
+from mtbench.training.balancing import Balancer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from mtbench.schema import Task
+
+
+class Equal(Balancer):
+    """The mean of the losses: the learning rate means the same for any number of tasks."""
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Return a scalar for the losses of the tasks, shape (tasks,)."""
+        return losses.mean()
+
+
+class Weighted(Balancer):
+    """The weighted mean of the losses; equal weights of any size give ``Equal``.
+
+    Raises MTBenchError for a weight whose task does not exist.
+    """
+
+    class Config(Settings):
+        """Settings of the weighted mean."""
+
+        weights: Mapping[str, PositiveFloat] = Field(
+            default_factory=dict, description="Weight of each task's loss; 1 where it is not given."
+        )
+
+    def __init__(self, config: Config, tasks: Sequence[Task]) -> None:
+        super().__init__(config, tasks)
+        names = [task.name for task in tasks]
+        for name in config.weights:
+            if name not in names:
+                hint = suggestion(name, names) or f" (tasks: {', '.join(names)})"
+                raise MTBenchError(f"balancer 'weighted' has a weight for '{name}', which is no task{hint}")
+        weights = torch.tensor([config.weights.get(name, 1.0) for name in names])
+        self.weights: Tensor
+        self.register_buffer("weights", weights / weights.sum(), persistent=False)
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Return a scalar for the losses of the tasks, shape (tasks,)."""
+        return self.weights @ losses

@@ -1,0 +1,111 @@
+"""How well items are ranked within each group (user)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtbench.errors import MTBenchError
+from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench_metrics.ranking import auc_per_group
+from mtbench_metrics.rows import RowMetric
+from mtbench_metrics.ties import Blocks, tie_blocks
+
+
+class GroupedMetric(RowMetric):
+    """A metric over rankings within groups."""
+
+    higher_is_better = True
+    grouped = True
+
+    def blocks(self) -> Blocks:
+        """Rank the rows within each group."""
+        preds, target = self.rows()
+        return tie_blocks(preds, target, self.groups())
+
+
+class GAUC(GroupedMetric):
+    """AUC of each group, averaged with the groups' numbers of rows as weights; groups of one class are left out.
+
+    Ties count one half. Undefined where no group has both classes. Zhou et al., Deep interest network, KDD 2018.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the weighted mean of the groups' areas."""
+        blocks = self.blocks()
+        areas = auc_per_group(blocks)
+        kept = ~areas.isnan()
+        if not kept.any():
+            raise UndefinedMetricError(f"none of the {len(areas)} groups has both positive and negative labels")
+        weights = blocks.per_group(blocks.size)[kept]
+        return (areas[kept] * weights).sum() / weights.sum()
+
+
+class CutoffMetric(GroupedMetric):
+    """A metric of the first ``k`` rows of each group: the mean over the groups that have a positive.
+
+    Where predictions are tied it is the expected value over all orders of the tied rows, in closed form (McSherry and
+    Najork, ECIR 2008). Undefined where no group has a positive.
+    """
+
+    def __init__(self, k: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if k < 1:
+            raise MTBenchError(f"the cutoff of {type(self).__name__} must be at least 1, not {k}")
+        self.k = k
+
+    def compute(self) -> Tensor:
+        """Return the mean over the groups that have a positive."""
+        blocks = self.blocks()
+        positives = blocks.per_group(blocks.positives)
+        kept = positives > 0
+        if not kept.any():
+            raise UndefinedMetricError(f"none of the {len(kept)} groups has a positive label")
+        return self.per_group(blocks, positives)[kept].mean()
+
+    def per_group(self, blocks: Blocks, positives: Tensor) -> Tensor:
+        """Return the value of each group, shape (groups,), given its number of positives."""
+        raise NotImplementedError
+
+
+class NDCG(CutoffMetric):
+    """Discounted gain of the positives among the first ``k``, over that of an ideal ranking.
+
+    Järvelin and Kekäläinen, TOIS 2002, with gain 0 or 1 and discount 1 / log2(1 + rank).
+    """
+
+    def per_group(self, blocks: Blocks, positives: Tensor) -> Tensor:
+        """Return the expected NDCG of each group."""
+        longest = int((blocks.above + blocks.size).max())
+        depth = min(self.k, longest)
+        ranks = torch.arange(1, depth + 1, dtype=torch.float64, device=positives.device)
+        discount = torch.cat((ranks.new_zeros(1), (1 / (1 + ranks).log2()).cumsum(0)))
+
+        def gain(rows: Tensor) -> Tensor:
+            return discount[rows.clamp(max=depth).long()]
+
+        share = blocks.positives / blocks.size
+        found = blocks.per_group(share * (gain(blocks.above + blocks.size) - gain(blocks.above)))
+        return found / gain(positives)
+
+
+class HitRate(CutoffMetric):
+    """Share of groups with a positive among the first ``k``.
+
+    Deshpande and Karypis, TOIS 2004. Of m tied rows with p positives of which t fit, all t are negative with
+    probability C(m - p, t) / C(m, t).
+    """
+
+    def per_group(self, blocks: Blocks, positives: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the expected hit of each group, from 0 to 1."""
+        size, negatives = blocks.size, blocks.size - blocks.positives
+        fit = (self.k - blocks.above).clamp(min=0).minimum(size)
+        miss = _log_choose(negatives, fit) - _log_choose(size, fit)
+        miss = torch.where(fit > negatives, -torch.inf, miss)
+        return -blocks.per_group(miss).expm1()
+
+
+def _log_choose(n: Tensor, k: Tensor) -> Tensor:
+    return (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).clamp(min=1).lgamma()

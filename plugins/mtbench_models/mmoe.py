@@ -1,0 +1,53 @@
+"""Multi-gate mixture-of-experts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from mtbench.model import ModelConfig, MultiTaskModel
+from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
+from mtbench.schema import Choice, FloatRange, IntRange
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mtbench.data.batches import Batch
+    from mtbench.schema import DataSpec
+
+
+class MMoE(MultiTaskModel):
+    """Experts shared by all tasks, mixed for each task by a softmax gate of its own (Ma et al., KDD 2018)."""
+
+    class Config(ModelConfig):
+        """Settings of MMoE."""
+
+        experts: Annotated[int, IntRange(2, 16)] = Field(8, gt=0, description="Experts shared by all tasks.")
+        expert_layers: Annotated[tuple[PositiveInt, ...], Choice(((64, 32), (128, 64), (256, 128)))] = Field(
+            (128, 64), min_length=1, description="Layer sizes of an expert."
+        )
+        tower_layers: Annotated[tuple[PositiveInt, ...], Choice(((32,), (64, 32), (128, 64)))] = Field(
+            (64, 32), description="Layer sizes of a task's tower."
+        )
+        dropout: Annotated[float, FloatRange(0.0, 0.5)] = Field(
+            0.2, ge=0, lt=1, description="Dropout after every hidden layer."
+        )
+
+    paper: ClassVar[str] = (
+        "Ma, Zhao, Yi, Chen, Hong, Chi: Modeling Task Relationships in Multi-task Learning with Multi-gate "
+        "Mixture-of-Experts. KDD 2018."
+    )
+
+    def __init__(self, config: Config, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.embed = FeatureEmbedding(data, config.embedding_dim)
+        self.experts = StackedMLP(config.experts, self.embed.width, config.expert_layers, config.dropout)
+        self.gates = StackedLinear(data.num_tasks, self.embed.width, config.experts)
+        self.towers = Towers(data.num_tasks, self.experts.width, config.tower_layers, config.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return logits, shape (batch, tasks)."""
+        x = self.embed(batch)
+        logits: Tensor = self.towers(mix(self.experts(x), self.gates(x).softmax(-1)))
+        return logits

@@ -1,0 +1,106 @@
+"""Progressive layered extraction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from mtbench.model import ModelConfig, MultiTaskModel
+from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
+from mtbench.schema import Choice, FloatRange, IntRange
+
+if TYPE_CHECKING:
+    from mtbench.data.batches import Batch
+    from mtbench.schema import DataSpec
+
+
+class ExtractionLevel(nn.Module):
+    """Experts of each task and shared ones, mixed per branch; the branches are the tasks, then the shared one.
+
+    The experts stand in the order of the branches. A task's gate weighs its own experts and the shared ones, the shared
+    gate weighs all. Every gate and expert sees the input of its own branch. The last level has no shared gate, for
+    nothing would read its output.
+    """
+
+    def __init__(self, config: PLE.Config, tasks: int, in_features: int, *, last: bool) -> None:
+        super().__init__()
+        self.tasks = tasks
+        self.task_experts = config.task_experts
+        self.own = tasks * config.task_experts
+        total = self.own + config.shared_experts
+        self.experts = StackedMLP(total, in_features, config.expert_layers, config.dropout)
+        self.task_gates = StackedLinear(tasks, in_features, config.task_experts + config.shared_experts)
+        self.shared_gate = None if last else StackedLinear(1, in_features, total)
+        self.branches: Tensor
+        branches = torch.arange(total).div(config.task_experts, rounding_mode="floor").clamp(max=tasks)
+        self.register_buffer("branches", branches, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return shape (branches, batch, width); the last level returns the tasks' branches alone.
+
+        ``x`` is (branches, batch, in), or (batch, in) where the branches have the same input.
+        """
+        common = x.dim() == 2  # noqa: PLR2004
+        experts = self.experts(x if common else x.index_select(0, self.branches))
+        own, shared = experts.tensor_split([self.own])
+        own = own.reshape(self.tasks, self.task_experts, *own.shape[1:])
+        gates = self.task_gates(x if common else x[: self.tasks]).softmax(-1)
+        own_gates, shared_gates = gates.tensor_split([self.task_experts], -1)
+        mixed = torch.einsum("tebd,tbe->tbd", own, own_gates) + mix(shared, shared_gates)
+        if self.shared_gate is None:
+            return mixed
+        gate = self.shared_gate(x if common else x[self.tasks :]).softmax(-1)
+        return torch.cat([mixed, mix(experts, gate)])
+
+
+class PLE(MultiTaskModel):
+    """Levels of task-specific and shared experts with gates between them (Tang et al., RecSys 2020).
+
+    One level is the paper's CGC. With two tasks a level has eight experts by default, as many as MMoE has in all; each
+    further task adds ``task_experts`` to every level.
+    """
+
+    class Config(ModelConfig):
+        """Settings of PLE."""
+
+        levels: Annotated[int, IntRange(1, 3)] = Field(2, gt=0, description="Levels of experts, one above another.")
+        task_experts: Annotated[int, IntRange(1, 4)] = Field(2, gt=0, description="Experts of each task on a level.")
+        shared_experts: Annotated[int, IntRange(1, 8)] = Field(4, gt=0, description="Shared experts on a level.")
+        expert_layers: Annotated[tuple[PositiveInt, ...], Choice(((64, 32), (128, 64), (256, 128)))] = Field(
+            (128, 64), min_length=1, description="Layer sizes of an expert."
+        )
+        tower_layers: Annotated[tuple[PositiveInt, ...], Choice(((32,), (64, 32), (128, 64)))] = Field(
+            (64, 32), description="Layer sizes of a task's tower."
+        )
+        dropout: Annotated[float, FloatRange(0.0, 0.5)] = Field(
+            0.2, ge=0, lt=1, description="Dropout after every hidden layer."
+        )
+
+    paper: ClassVar[str] = (
+        "Tang, Liu, Zhao, Gong: Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for "
+        "Personalized Recommendations. RecSys 2020."
+    )
+
+    def __init__(self, config: Config, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.embed = FeatureEmbedding(data, config.embedding_dim)
+        self.levels = nn.Sequential(
+            *(
+                ExtractionLevel(
+                    config,
+                    data.num_tasks,
+                    config.expert_layers[-1] if level else self.embed.width,
+                    last=level == config.levels - 1,
+                )
+                for level in range(config.levels)
+            )
+        )
+        self.towers = Towers(data.num_tasks, config.expert_layers[-1], config.tower_layers, config.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return logits, shape (batch, tasks)."""
+        logits: Tensor = self.towers(self.levels(self.embed(batch)))
+        return logits

@@ -1,0 +1,51 @@
+"""One network per task: the reference that negative transfer is measured against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from mtbench.model import ModelConfig, MultiTaskModel
+from mtbench.nn import FeatureEmbedding, StackedMLP, Towers
+from mtbench.schema import Choice, FloatRange
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mtbench.data.batches import Batch
+    from mtbench.schema import DataSpec
+
+
+class SingleTask(MultiTaskModel):
+    """A network with embeddings of its own for each task; the tasks share nothing.
+
+    Each network has the layers of a shared bottom with one tower, so there are about as many times the parameters as
+    there are tasks.
+    """
+
+    class Config(ModelConfig):
+        """Settings of the single-task networks."""
+
+        bottom_layers: Annotated[tuple[PositiveInt, ...], Choice(((64, 32), (128, 64), (256, 128)))] = Field(
+            (128, 64), min_length=1, description="Layer sizes of the lower part of a network."
+        )
+        tower_layers: Annotated[tuple[PositiveInt, ...], Choice(((32,), (64, 32), (128, 64)))] = Field(
+            (64, 32), description="Layer sizes of the upper part of a network."
+        )
+        dropout: Annotated[float, FloatRange(0.0, 0.5)] = Field(
+            0.2, ge=0, lt=1, description="Dropout after every hidden layer."
+        )
+
+    paper: ClassVar[str] = "Separate feed-forward networks; the usual reference of multi-task papers."
+
+    def __init__(self, config: Config, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.embed = FeatureEmbedding(data, config.embedding_dim, copies=data.num_tasks)
+        self.bottom = StackedMLP(data.num_tasks, self.embed.width, config.bottom_layers, config.dropout)
+        self.towers = Towers(data.num_tasks, self.bottom.width, config.tower_layers, config.dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return logits, shape (batch, tasks)."""
+        logits: Tensor = self.towers(self.bottom(self.embed(batch)))
+        return logits

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import torchmetrics
+from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
+from torchmetrics.classification import BinaryAUROC
+
+from mtbench.errors import MTBenchError
+from mtbench.evaluation import predictions
+from mtbench.evaluation.evaluate import best, evaluate, grouped, improvement, kinds, score, version
+from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench.schema import Task
+from mtbench_metrics.grouped import GAUC
+from mtbench_metrics.probability import LogLoss
+from mtbench_metrics.ranking import AUC
+from mtbench_metrics.regression import RMSE
+
+TASKS = (Task(name="click"), Task(name="buy", given="click"), Task(name="minutes", kind="regression"))
+NAMES = [task.name for task in TASKS]
+SPLITS = ("valid", "test")
+
+
+def arrays(seed, count=80):
+    rng = np.random.default_rng(seed)
+    click = rng.random(count) < 0.5
+    label = np.stack([click, rng.random(count) < 0.4, rng.normal(size=count)], 1).astype(np.float32)
+    return {
+        "probability": rng.random((count, 3), np.float32),
+        "label": label,
+        "mask": np.stack([np.ones(count), click, rng.random(count) < 0.7], 1).astype(np.float32),
+        "group": rng.integers(0, 9, count),
+    }
+
+
+def made(seed, split, **changes):
+    data = {**arrays((seed, SPLITS.index(split))), **changes}
+    return predictions.table(seed, split, NAMES, np.arange(80), **data)
+
+
+def slow_gauc(pred, label, group):
+    areas, weights = [], []
+    for user in np.unique(group):
+        inside = group == user
+        if 0 < label[inside].mean() < 1:
+            areas.append(roc_auc_score(label[inside], pred[inside]))
+            weights.append(inside.sum())
+    return np.average(areas, weights=weights)
+
+
+ORACLES = {
+    "auc": (AUC, lambda pred, label, _: roc_auc_score(label, pred)),
+    "logloss": (LogLoss, lambda pred, label, _: log_loss(label, pred.astype(np.float64))),
+    "gauc": (GAUC, slow_gauc),
+    "rmse": (RMSE, lambda pred, label, _: root_mean_squared_error(label.astype(np.float64), pred)),
+}
+
+
+def test_every_cell_equals_its_oracle_on_the_rows_that_count():
+    seeds = [5, 2, 11]
+    # interleaved on purpose: the order of lines must not matter, only that of the seeds
+    table = pa.concat_tables([made(seed, split) for split in ("test", "valid") for seed in seeds])
+    metrics = {name: metric() for name, (metric, _) in ORACLES.items()}
+    results = evaluate(table, TASKS, metrics)
+    assert results.seeds == seeds
+    assert results.undefined == {}
+    assert {task: set(values) for task, values in results.values.items()} == {
+        "click": {"auc", "logloss", "gauc"},
+        "buy": {"auc", "logloss", "gauc"},
+        "minutes": {"rmse"},
+    }
+    for t, task in enumerate(NAMES):
+        for name, cell in results.values[task].items():
+            for split in SPLITS:
+                for seed, value in zip(seeds, getattr(cell, split), strict=True):
+                    data = arrays((seed, SPLITS.index(split)))
+                    counts = data["mask"][:, t] > 0
+                    columns = (data["probability"][counts, t], data["label"][counts, t], data["group"][counts])
+                    assert value == pytest.approx(ORACLES[name][1](*columns), abs=1e-9), (task, name, split, seed)
+
+
+def test_a_written_table_gives_the_same_results_without_warnings(tmp_path):
+    table = pa.concat_tables([made(0, "valid"), made(0, "test"), made(1, "test")])
+    predictions.write(table, tmp_path / "p.parquet")
+    metrics = {name: metric() for name, (metric, _) in ORACLES.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert evaluate(predictions.read(tmp_path / "p.parquet"), TASKS, metrics) == evaluate(table, TASKS, metrics)
+
+
+def test_what_is_undefined_is_none_with_its_reason():
+    data = arrays((0, 0))
+    label = data["label"].copy()
+    label[:, 0] = 0
+    mask = data["mask"].copy()
+    mask[:, 1] = 0
+    table = pa.concat_tables([made(0, "valid", label=label, mask=mask, group=None), made(0, "test"), made(1, "test")])
+    results = evaluate(table, TASKS, {"auc": AUC(), "gauc": GAUC(), "logloss": LogLoss(), "rmse": RMSE()})
+    for task, metric in (("click", "auc"), ("click", "gauc"), ("buy", "logloss")):
+        cell = results.values[task][metric]
+        assert cell.valid == [None, None]
+        assert None not in cell.test
+    reasons = results.undefined
+    assert reasons["click.auc.valid.0"] == "all 80 labels are 0"
+    assert reasons["click.gauc.valid.0"] == "the rows have no groups (the dataset names no user)"
+    assert reasons["buy.logloss.valid.0"] == "there are no rows"
+    assert reasons["minutes.rmse.valid.1"] == "there are no rows"
+    assert results.values["click"]["logloss"].valid[0] is not None
+    assert "click.logloss.valid.0" not in reasons
+
+
+def test_an_empty_table_has_no_seeds():
+    results = evaluate(made(0, "test").slice(0, 0), TASKS, {"auc": AUC()})
+    assert results.seeds == []
+    assert results.values["click"]["auc"].test == []
+
+
+def test_score_starts_afresh_and_takes_arrays_and_tensors():
+    metric = AUC()
+    metric.update(torch.tensor([1.0]), torch.tensor([0.0]))
+    data = arrays((4, 0))
+    preds, target = data["probability"][:, 0], data["label"][:, 0]
+    expected = roc_auc_score(target, preds)
+    assert score(metric, preds, target) == pytest.approx(expected, abs=1e-12)
+    tracked = torch.tensor(preds, requires_grad=True)
+    assert score(metric, tracked, torch.tensor(target)) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(UndefinedMetricError, match="all 80 labels are 1"):
+        score(metric, preds, np.ones_like(target))
+    assert score(metric, preds, target) == pytest.approx(expected, abs=1e-12)
+
+
+def test_metrics_of_torchmetrics_serve_as_plugins():
+    data = arrays((4, 0))
+    preds, target = data["probability"][:, 0], data["label"][:, 0]
+    foreign = BinaryAUROC()
+    assert (kinds(foreign), grouped(foreign), best(foreign), version(foreign)) == (("binary",), False, 1.0, 1)
+    assert score(foreign, preds, target, data["group"]) == pytest.approx(roc_auc_score(target, preds), abs=1e-6)
+    assert best(torchmetrics.MeanSquaredError) == 0.0
+
+
+def test_first_party_metrics_say_what_they_are():
+    assert (kinds(RMSE), grouped(RMSE), best(RMSE), version(RMSE)) == (("regression",), False, 0.0, 1)
+    assert (kinds(GAUC), grouped(GAUC), best(GAUC)) == (("binary",), True, 1.0)
+
+
+class Silent(torchmetrics.Metric):
+    """Says nothing about itself and returns a value that is none."""
+
+    def update(self, preds, target):
+        pass
+
+    def compute(self):
+        return torch.tensor(torch.nan)
+
+
+def test_a_value_that_is_not_finite_is_undefined():
+    with pytest.raises(UndefinedMetricError, match="returned nan"):
+        score(Silent(), np.zeros(2, np.float32), np.zeros(2, np.float32))
+
+
+def test_a_metric_that_does_not_say_what_is_better_is_named():
+    with pytest.raises(MTBenchError, match="metric Silent does not say"):
+        best(Silent())
+
+
+def test_improvement_is_the_share_of_the_way_to_perfect():
+    assert improvement(0.5, 0.5, 1.0) == 0
+    assert improvement(0.75, 0.5, 1.0) == 0.5
+    assert improvement(0.4, 0.5, 1.0) == pytest.approx(-0.2)
+    assert improvement(3.0, 4.0, 0.0) == 0.25
+    assert improvement(5.0, 4.0, 0.0) == -0.25
+    with pytest.raises(UndefinedMetricError, match="perfect already"):
+        improvement(0.1, 0.0, 0.0)

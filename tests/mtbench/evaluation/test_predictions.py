@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtbench.errors import MTBenchError
+from mtbench.evaluation import predictions
+
+
+def example(seed=3, split="test", *, group=True, count=5):
+    rng = np.random.default_rng(seed)
+    return predictions.table(
+        seed,
+        split,
+        ["click", "buy"],
+        np.arange(count) * 10,
+        probability=rng.random((count, 2), np.float32),
+        label=rng.integers(0, 2, (count, 2)).astype(np.float32),
+        mask=np.array([[1, i % 2] for i in range(count)], np.float32).reshape(count, 2),
+        group=np.arange(count) // 2 if group else None,
+    )
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), max_size=8), st.booleans())
+def test_a_line_for_every_task_and_row_that_counts(mask, grouped):
+    mask = np.array(mask, np.float32).reshape(-1, 3)
+    count = len(mask)
+    probability = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    rows, group = np.arange(count) + 100, np.arange(count) + 1000
+    made = predictions.table(
+        7,
+        "valid",
+        ["a", "b", "c"],
+        rows,
+        probability=probability,
+        label=-probability,
+        mask=mask,
+        group=group if grouped else None,
+    )
+    expected = [
+        {
+            "seed": 7,
+            "split": "valid",
+            "task": task,
+            "row": 100 + i,
+            "probability": float(3 * i + t),
+            "label": -float(3 * i + t),
+            "group": 1000 + i if grouped else None,
+        }
+        for t, task in enumerate(["a", "b", "c"])
+        for i in range(count)
+        if mask[i, t]
+    ]
+    assert made.to_pylist() == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_what_was_written_is_read_again(tmp_path, count):
+    parts = [example(1, "valid", group=True, count=count), example(0, "test", group=False, count=count)]
+    written = pa.concat_tables(parts)
+    folder = tmp_path / "seed=4"
+    folder.mkdir()
+    predictions.write(written, folder / "p.parquet")
+    found = predictions.read(folder / "p.parquet")
+    assert found.schema.equals(predictions.SCHEMA)
+    assert found.to_pylist() == written.to_pylist()
+    assert [path.name for path in folder.iterdir()] == ["p.parquet"]
+
+
+def test_equal_tables_give_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        predictions.write(example(), tmp_path / name)
+    predictions.write(example(seed=4), tmp_path / "c")
+    assert predictions.digest(tmp_path / "a") == predictions.digest(tmp_path / "b")
+    assert predictions.digest(tmp_path / "a") == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
+    assert predictions.digest(tmp_path / "a") != predictions.digest(tmp_path / "c")
+
+
+@pytest.mark.parametrize("existing", [b"the old one", None])
+def test_a_write_that_fails_leaves_nothing_new(tmp_path, monkeypatch, existing):
+    path = tmp_path / "p.parquet"
+    if existing is not None:
+        path.write_bytes(existing)
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        predictions.write(example(), path)
+    assert [found.read_bytes() for found in tmp_path.iterdir()] == ([] if existing is None else [existing])
+
+
+def test_a_write_replaces_the_old_file(tmp_path):
+    predictions.write(example(seed=1), tmp_path / "p.parquet")
+    predictions.write(example(seed=2), tmp_path / "p.parquet")
+    assert predictions.read(tmp_path / "p.parquet").equals(example(seed=2))
+
+
+def test_files_that_hold_no_predictions_are_named(tmp_path):
+    with pytest.raises(MTBenchError, match=r"gone\.parquet: there is no such file"):
+        predictions.read(tmp_path / "gone.parquet")
+    predictions.write(example(count=2000), tmp_path / "cut.parquet")
+    whole = (tmp_path / "cut.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MTBenchError, match=r"cut\.parquet: not a readable Parquet file"):
+        predictions.read(tmp_path / "cut.parquet")
+    pq.write_table(pa.table({"seed": [1], "score": [0.5]}), tmp_path / "other.parquet")
+    with pytest.raises(MTBenchError, match=r"other\.parquet: holds columns \['seed', 'score'\], not predictions"):
+        predictions.read(tmp_path / "other.parquet")
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    ones = np.ones((3, 2), np.float32)
+    with pytest.raises(ValueError, match=r"must have shape \(3, 1\)"):
+        predictions.table(0, "test", ["a"], np.arange(3), probability=ones, label=ones, mask=ones)
+    with pytest.raises(ValueError, match="one entry per row"):
+        predictions.table(
+            0, "test", ["a", "b"], np.arange(3), probability=ones, label=ones, mask=ones, group=np.arange(2)
+        )
+    with pytest.raises(ValueError, match="not 'train'"):
+        predictions.table(0, "train", ["a", "b"], np.arange(3), probability=ones, label=ones, mask=ones)

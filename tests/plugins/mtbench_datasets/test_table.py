@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mtbench.errors import MTBenchError
+from mtbench_datasets.table import Table, TableConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = ["member", "product", "posted_at", "part", "shelf", "length_ms", "genres", "liked", "stars"]
+ROWS = [
+    ["u1", "9007199254740993", "2024-01-31T18:30:00", "train", "7", "12.5", "a|b", "1", "4.5"],
+    ["u2", "2", "2024-02-01T00:00:00+02:00", "valid", "07", "", "c", "", ""],
+    ["u1", "3", "2024-02-02", "test", "", "-3e2", "", "False", "1"],
+]
+ROLES: dict[str, Any] = {
+    "user": "member",
+    "item": "product",
+    "time": "posted_at",
+    "split": "part",
+    "tasks": ["liked", {"name": "rating", "column": "stars", "kind": "regression"}],
+    "features": [
+        "shelf",
+        {"name": "length_ms", "kind": "numeric"},
+        {"name": "tags", "kind": "multi", "column": "genres"},
+    ],
+}
+JAN_31 = int(dt.datetime(2024, 1, 31, 18, 30, tzinfo=dt.UTC).timestamp() * 1e6)
+EXPECTED = {
+    "member": ["u1", "u2", "u1"],
+    "product": ["9007199254740993", "2", "3"],
+    "posted_at": [JAN_31, JAN_31 + 3_600_000_000 * 7 // 2, JAN_31 + 3_600_000_000 * 59 // 2],
+    "part": ["train", "valid", "test"],
+    "shelf": ["7", "07", None],
+    "length_ms": [12.5, None, -300.0],
+    "genres": [["a", "b"], ["c"], None],
+    "liked": [1, None, 0],
+    "stars": [4.5, None, 1.0],
+}
+
+
+def load(path: Path, **settings_: Any) -> pa.Table:
+    dataset = Table(TableConfig(path=path, **(ROLES | settings_)))
+    (source,) = dataset.sources()
+    assert source.path == path
+    return dataset.load({source.name: path})
+
+
+def write(path: Path, rows: list[list[str]], header: list[str] = HEADER, **dialect: Any) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, **dialect).writerows([header, *rows])
+    return path
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("name", "delimiter", "given"), [("a.csv", ",", None), ("a.tsv", "\t", None), ("a.txt", ";", ";")]
+)
+def test_reads_text_files(tmp_path, name, delimiter, given, end):
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        path = write(tmp_path / name, ROWS, delimiter=delimiter, lineterminator=end, quoting=quoting)
+        assert load(path, separator=given).to_pydict() == EXPECTED
+
+
+def test_reads_past_byte_order_mark_and_undeclared_columns(tmp_path):
+    path = write(tmp_path / "a.csv", [[*row, "x", "é"] for row in ROWS], [*HEADER, "more", "more"])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(path).to_pydict() == EXPECTED
+
+
+def test_reads_native_parquet_types(tmp_path):
+    utc = pa.timestamp("ns", "Europe/Berlin")
+    columns = {
+        "member": pa.array(["u1", "u2", "u1"]).dictionary_encode(),
+        "product": pa.array([2**62 + 1, 2, 3]),
+        "posted_at": pa.array([10**18, 10**18 + 1500, 10**18 + 2000], utc),
+        "part": pa.array(["train", "valid", "test"], pa.large_string()),
+        "shelf": pa.array([1.5, float("nan"), None]),
+        "length_ms": pa.array([1, None, 2**60 + 1], pa.int64()),
+        "genres": pa.array([[1, 2], [], None], pa.large_list(pa.int32())),
+        "liked": pa.array([True, None, False]),
+        "stars": pa.array([4, None, 1], pa.uint8()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet").to_pydict() == {
+        "member": ["u1", "u2", "u1"],
+        "product": [2**62 + 1, 2, 3],
+        "posted_at": [10**15, 10**15 + 1, 10**15 + 2],
+        "part": ["train", "valid", "test"],
+        "shelf": ["1.5", None, None],
+        "length_ms": [1.0, None, float(2**60)],
+        "genres": [[1, 2], [], None],
+        "liked": [1, None, 0],
+        "stars": [4.0, None, 1.0],
+    }
+
+
+def test_text_in_parquet_means_the_same_as_in_csv(tmp_path):
+    pq.write_table(pa.table(dict(zip(HEADER, map(list, zip(*ROWS, strict=True)), strict=True))), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet").to_pydict() == EXPECTED
+
+
+def test_unicode_names_and_quoted_line_breaks(tmp_path):
+    path = write(tmp_path / "ä.csv", [["a\nb", "1"], ['say "x, y"', "0"]], ["größe, 尺", "liked"])
+    table = load(path, tasks=["liked"], features=["größe, 尺"], user=None, item=None, time=None, split=None)
+    assert table["größe, 尺"].to_pylist() == ["a\nb", 'say "x, y"']
+
+
+@pytest.mark.parametrize(
+    ("written", "time_format", "read"),
+    [
+        (["3", "-1", "9007199254740993"], None, [3, -1, 9007199254740993]),
+        (["3", "2.5", "1e3"], None, [3.0, 2.5, 1000.0]),
+        (["31/01/2024 18:30"] * 3, "%d/%m/%Y %H:%M", [JAN_31] * 3),
+        (["2024-01-31 19:30 +0100"] * 3, "%Y-%m-%d %H:%M %z", [JAN_31] * 3),
+        (["2024-01-31 18:30:00.000001", "2024-01-31T18:30Z", "2024-01-31 18:30"], None, [JAN_31 + 1, JAN_31, JAN_31]),
+    ],
+)
+def test_times(tmp_path, written, time_format, read):
+    rows = [[*row[:2], time, *row[3:]] for row, time in zip(ROWS, written, strict=True)]
+    table = load(write(tmp_path / "a.csv", rows), time_format=time_format)
+    assert table["posted_at"].to_pylist() == read
+    assert [type(value) for value in table["posted_at"].to_pylist()] == [type(value) for value in read]
+
+
+def test_the_split_follows_from_the_columns(tmp_path):
+    def by(**roles: str) -> str:
+        return Table(TableConfig(path=tmp_path / "a.csv", tasks=["liked"], **roles)).split.by
+
+    assert (by(), by(time="t"), by(split="s"), by(time="t", split="s")) == ("random", "time", "official", "official")
+
+
+def test_the_schema_is_checked_with_the_settings(tmp_path):
+    config = TableConfig(path=tmp_path / "a.csv", **ROLES)
+    schema = Table(config).schema()
+    assert schema.tasks[1].label == "stars"
+    assert [feature.kind for feature in schema.features] == ["categorical", "numeric", "multi"]
+    with pytest.raises(ValidationError, match="did you mean 'features'"):
+        TableConfig(path=tmp_path / "a.csv", tasks=["liked"], feature=["shelf"])
+    with pytest.raises(ValidationError, match="did you mean 'liked'"):
+        TableConfig(path=tmp_path / "a.csv", tasks=["liked", {"name": "bought", "given": "likd"}])
+
+
+BROKEN = {
+    "member": ("", "is empty; every row needs its user"),
+    "product": ("", "is empty; every row needs its item"),
+    "posted_at": ("yesterday", "'yesterday' is not a time in ISO 8601"),
+    "part": ("dev", "'dev' is no split"),
+    "length_ms": ("abc", "'abc' is not a number"),
+    "genres": ("a||b", "'a||b' holds an empty value"),
+    "liked": ("2", "'2' is no binary label"),
+    "stars": ("inf", "'inf' is not a finite number"),
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    column=st.sampled_from(sorted(BROKEN)),
+    row=st.integers(0, 2999),
+    rows=st.integers(1, 3000),
+    file=st.sampled_from(["csv", "csv with a quoted line break", "parquet"]),
+)
+def test_a_broken_cell_is_named(tmp_path, column, row, rows, file):
+    row %= rows
+    table = [list(ROWS[i % 3]) for i in range(rows)]
+    table[0][HEADER.index("liked")] = table[-1][HEADER.index("liked")] = "1"
+    table[0][HEADER.index("stars")] = table[-1][HEADER.index("stars")] = "1"
+    if file == "csv with a quoted line break":
+        table[0][HEADER.index("shelf")] = "two\nlines"
+    text, what = BROKEN[column]
+    table[row][HEADER.index(column)] = text
+    if file == "parquet":
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table(dict(zip(HEADER, map(list, zip(*table, strict=True)), strict=True))), path)
+    else:
+        path = write(tmp_path / "a.csv", table)
+    line = f" (line {row + 2})" if file == "csv" else ""
+    with pytest.raises(MTBenchError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: column '{column}', row {row + 1}{line}: {what}")
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "what"),
+    [
+        ("posted_at", "", "is empty; every row needs its time"),
+        ("posted_at", "now", "'now' is not a time"),
+        ("posted_at", "2024-02-30", "'2024-02-30' is not a time"),
+        ("part", "", "is empty; every row needs its split"),
+        ("length_ms", "nan", "'nan' is not a finite number"),
+        ("length_ms", "1,5", "'1,5' is not a number"),
+        ("genres", "|a", "'|a' holds an empty value"),
+        ("liked", "NA", "'NA' is no binary label"),
+    ],
+)
+def test_broken_cells(tmp_path, column, text, what):
+    rows = [list(row) for row in ROWS]
+    rows[1][HEADER.index(column)] = text
+    with pytest.raises(MTBenchError) as caught:
+        load(write(tmp_path / "a.csv", rows))
+    assert f"a.csv: column '{column}', row 2 (line 3): {what}" in str(caught.value)
+
+
+def test_a_time_among_numbers_must_be_a_number(tmp_path):
+    rows = [[*row[:2], time, *row[3:]] for row, time in zip(ROWS, ["1", "2", "2024-01-31"], strict=True)]
+    with pytest.raises(MTBenchError, match=r"column 'posted_at', row 3 \(line 4\): '2024-01-31' is not a number"):
+        load(write(tmp_path / "a.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is not readable as CSV"),
+        (b"x,liked\n", "has no rows"),
+        (b"x,likd\n1,1\n", r"there is no column 'liked' \(did you mean 'likd'\?\); its columns are: x, likd"),
+        (b"x,liked,liked\n1,1,1\n", "2 columns are named 'liked'"),
+        (b"x,liked\n1,1\n2\n3,1\n", r"row 2 \(line 3\) has 1 cells where the header has 2"),
+        (b"x,liked\n1,1\n2,0\n3,1,1\n", r"row 3 \(line 4\) has 3 cells where the header has 2"),
+        (b'x,liked\n"1\n1",1\n2\n', r"row 2 has 1 cells where the header has 2"),
+        (b"x,liked\n1,1\ncaf\xe9,1\n", r"column 'x', row 2 \(line 3\): b'caf\\xe9' is not UTF-8"),
+        (b"\xe9,x,liked\n1,1,1\n", "header is not UTF-8"),
+        (b"x,liked\n1,\n2,\n", "column 'liked': has no label in any row"),
+        (b'x,liked,y\n1,1,a\n2,1,"b\n3,1,c\n', "column 'y', row 2: a quote is opened and never closed"),
+    ],
+)
+def test_broken_files(tmp_path, content, what):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(MTBenchError, match=what) as caught:
+        load(path, tasks=["liked"], features=["x"], user=None, item=None, time=None, split=None)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_stray_quote_inside_a_cell_is_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'x,liked\n5" disk,1\n3,0\n')
+    table = load(tmp_path / "a.csv", tasks=["liked"], features=["x"], user=None, item=None, time=None, split=None)
+    assert table["x"].to_pylist() == ['5" disk', "3"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "what"),
+    [
+        ("length_ms", pa.array([1.0, float("nan"), 2.0]), "row 2: nan is not a finite number"),
+        ("length_ms", pa.array([dt.date(2024, 1, 1)] * 3), "holds date32"),
+        ("shelf", pa.array([["a"], None, []]), "holds lists; declare it a feature with `kind: multi`"),
+        ("genres", pa.array([["a"], ["b", None], []]), "row 2: .* holds an empty value"),
+        ("liked", pa.array([0, 1, 5]), "row 3: 5 is no binary label"),
+        ("posted_at", pa.array([1, None, 3]), "row 2: is empty; every row needs its time"),
+        ("posted_at", pa.array([1, 2, 2**63], pa.uint64()), "row 3: 9223372036854775808 is too large a time"),
+    ],
+)
+def test_broken_parquet_columns(tmp_path, column, values, what):
+    columns: dict[str, Any] = dict(zip(HEADER, map(list, zip(*ROWS, strict=True)), strict=True))
+    pq.write_table(pa.table(columns | {column: values}), tmp_path / "a.parquet")
+    with pytest.raises(MTBenchError, match=f"column '{column}'.*{what}"):
+        load(tmp_path / "a.parquet")
+
+
+def test_a_truncated_parquet_file(tmp_path):
+    columns: dict[str, Any] = dict(zip(HEADER, map(list, zip(*ROWS, strict=True)), strict=True))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MTBenchError, match="is not a readable Parquet file"):
+        load(path)
+
+
+def test_one_column_cannot_be_a_list_and_something_else(tmp_path):
+    features = ["shelf", {"name": "shelves", "kind": "multi", "column": "shelf"}]
+    with pytest.raises(MTBenchError, match="'shelf' is declared a multi feature and something else"):
+        load(write(tmp_path / "a.csv", ROWS), features=features)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score, roc_auc_score
+
+from mtbench.errors import MTBenchError
+from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench_metrics.grouped import GAUC, NDCG, HitRate
+
+GROUP = st.sampled_from([-3, 0, 7, 1_000_000_007])
+ROWS = st.lists(st.tuples(GROUP, st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.integers(0, 1)), min_size=1, max_size=60)
+FEW_ROWS = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([0.2, 0.5]), st.integers(0, 1)), min_size=1, max_size=10
+)
+
+
+def compute(metric, rows):
+    groups, preds, target = (torch.tensor(column) for column in zip(*rows, strict=True))
+    metric.update(preds.float(), target.float(), indexes=groups)
+    return metric.compute().item()
+
+
+def by_group(rows):
+    users: dict[int, list[tuple[float, int]]] = {}
+    for group, pred, label in rows:
+        users.setdefault(group, []).append((pred, label))
+    return [tuple(np.array(column) for column in zip(*user, strict=True)) for user in users.values()]
+
+
+def mean_over_orders(user, value):
+    """Mean of ``value(labels)`` over every order of the rows in which no prediction is above a higher one."""
+    preds, target = user
+    orders = [order for order in permutations(range(len(preds))) if all(np.diff(preds[list(order)]) <= 0)]
+    return np.mean([value(target[list(order)]) for order in orders])
+
+
+@given(ROWS)
+def test_gauc_weighs_scikit_learns_auc_by_rows(rows):
+    users = [user for user in by_group(rows) if len(set(user[1])) == 2]
+    if users:
+        areas = [roc_auc_score(target, preds) for preds, target in users]
+        expected = np.average(areas, weights=[len(target) for _, target in users])
+        assert compute(GAUC(), rows) == pytest.approx(expected, abs=1e-12)
+    else:
+        with pytest.raises(UndefinedMetricError, match=r"none of the \d+ groups has both"):
+            compute(GAUC(), rows)
+
+
+@given(ROWS, st.integers(1, 70))
+def test_ndcg_equals_scikit_learn_ties_included(rows, k):
+    users = [user for user in by_group(rows) if user[1].any()]
+    if users:
+        # scikit-learn refuses one document; a lone positive is ranked ideally
+        values = [ndcg_score([target], [preds], k=k) if len(target) > 1 else 1.0 for preds, target in users]
+        assert compute(NDCG(k=k), rows) == pytest.approx(np.mean(values), abs=1e-12)
+    else:
+        with pytest.raises(UndefinedMetricError, match=r"none of the \d+ groups has a positive"):
+            compute(NDCG(k=k), rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FEW_ROWS.filter(lambda rows: max(len(user[0]) for user in by_group(rows)) <= 6), st.integers(1, 7))
+def test_cutoff_metrics_are_means_over_all_orders_of_tied_rows(rows, k):
+    users = [user for user in by_group(rows) if user[1].any()]
+    if not users:
+        return
+    discount = 1 / np.log2(np.arange(2, 10))
+
+    def gain(labels):
+        return float((labels[:k] * discount[: len(labels[:k])]).sum())
+
+    hits = np.mean([mean_over_orders(user, lambda labels: float(labels[:k].any())) for user in users])
+    gains = np.mean([mean_over_orders(user, gain) / gain(np.sort(user[1])[::-1]) for user in users])
+    assert compute(HitRate(k=k), rows) == pytest.approx(hits, abs=1e-12)
+    assert compute(NDCG(k=k), rows) == pytest.approx(gains, abs=1e-12)
+
+
+def test_hit_rate_of_a_constant_prediction_over_many_items():
+    # one positive among 1000 tied items is in the first 10 with probability 1 in 100
+    rows = [(0, 0.5, int(i == 0)) for i in range(1000)]
+    assert compute(HitRate(k=10), rows) == pytest.approx(0.01, abs=1e-11)
+
+
+@given(ROWS, st.randoms())
+def test_the_order_of_rows_does_not_matter(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    for make in (GAUC, lambda: NDCG(k=3), lambda: HitRate(k=3)):
+        try:
+            expected = compute(make(), rows)
+        except UndefinedMetricError:
+            continue
+        assert compute(make(), shuffled) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", [GAUC(), NDCG(k=2), HitRate(k=2)])
+def test_without_groups_the_value_is_undefined(metric):
+    metric.update(torch.tensor([0.1, 0.9]), torch.tensor([0.0, 1.0]))
+    with pytest.raises(UndefinedMetricError, match="have no groups"):
+        metric.compute()
+
+
+@pytest.mark.parametrize("metric", [NDCG, HitRate])
+def test_a_cutoff_below_one_is_refused(metric):
+    with pytest.raises(MTBenchError, match="at least 1, not 0"):
+        metric(k=0)
