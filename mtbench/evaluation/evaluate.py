@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
+from mtbench.record import Cell, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,19 +25,8 @@ if TYPE_CHECKING:
     AnyMetric = torchmetrics.Metric | type[torchmetrics.Metric]
 
 
-class Cell(BaseModel):
-    """Values of one metric on one task, one per seed; None where it is undefined."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    valid: list[float | None]
-    test: list[float | None]
-
-
-class Results(BaseModel):
+class Results(Part):
     """What came out: task -> metric -> values, the seeds they belong to, and why values are undefined."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seeds: list[int]
     values: dict[str, dict[str, Cell]]

@@ -76,7 +76,7 @@ def write(predictions: pa.Table, path: Path) -> None:
             pq.write_table(predictions.unify_dictionaries(), file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
-        unfinished.rename(path) if not path.exists() else None
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 

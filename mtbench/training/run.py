@@ -203,7 +203,7 @@ class _Runner:
                     values[:, column] = predicted[:, column]
         return self._table(seed, split, rows, values)
 
-    def _table(self, seed: int, split: str, rows: Batch, values: np.ndarray) -> pa.Table:
+    def _table(self, seed: int, split: str, rows: Batch, values: np.ndarray, known: np.ndarray | bool = True) -> pa.Table:  # noqa: FBT001, FBT002
         return predictions.table(
             seed,
             split,
@@ -211,7 +211,7 @@ class _Runner:
             self.columns.row_ids(rows),
             probability=values,
             label=rows.labels.numpy(),
-            mask=(rows.mask.numpy() > 0) & ~np.isnan(values),
+            mask=(rows.mask.numpy() > 0) & known,
             group=self.columns.users(rows),
         )
 
@@ -229,7 +229,7 @@ class _Runner:
             for split, rows in (("valid", valid), ("test", test)):
                 values = np.tile(mean, (len(rows), 1)) if kind == "constant" else self.columns.bound(kind, rows)
                 if values is not None:
-                    tables.append(self._table(0, split, rows, values.astype(np.float32)))
+                    tables.append(self._table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
             if tables:
                 bounds[kind] = self._evaluate(pa.concat_tables(tables)).values
         return bounds

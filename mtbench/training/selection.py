@@ -44,7 +44,13 @@ class Scorer:
         self.constant = {}
         for column, task in enumerate(self.tasks):
             mean = float(train.labels[:, column][train.mask[:, column] > 0].double().mean())
-            self.constant[task.name] = self._score(task, column, np.full(len(self.labels), mean, np.float32))
+            constant = self._score(task, column, np.full(len(self.labels), mean, np.float32))
+            if constant == best(self.metrics[task.name]):
+                raise MTBenchError(
+                    f"task '{task.name}': the constant prediction {mean:g} is perfect on the validation rows by {task.primary}; "
+                    "there is nothing to learn: leave the task out"
+                )
+            self.constant[task.name] = constant
 
     def _score(self, task: Task, column: int, values: np.ndarray) -> float:
         known = self.mask[:, column]

@@ -109,13 +109,14 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
         positive_rates={"click": 0.449008, "long_view": 0.316428, "like": 0.017382, "profile_enter": 0.018859},
         traps=(
             "The raw log repeats 5,460 rows exactly; they are dropped.",
-            "The log's hour and date run ahead of its time stamp, rarely by more than an hour: hours are taken from the "
-            + "time stamp. Parts are by date and so overlap: 150 training rows are later than the first validation row, "
-            + "by up to 13 minutes, and 707 validation rows later than the first test row, by up to 31.",
-            "All videos were uploaded within three days: their age would be the date in disguise, so the day of upload "
-            + "is a categorical feature instead.",
-            "User features (activity, ranges of counts, days since registration) are snapshots. Exact counts and video "
-            + "statistics cover the whole collection period: `statistics: true` adds them, a mild look ahead.",
+            "The log's hour and date run ahead of its time stamp, so hours are taken from the time stamp.",
+            (
+                "The parts are by date and so overlap in time: 150 training rows are later than the first validation "
+                "row, by up to 13 minutes, and 707 validation rows later than the first test row, by up to 49."
+            ),
+            "All videos were uploaded within three days: an age would be the date in disguise; the day is a feature.",
+            "User features (activity, ranges of counts, days since registration) are snapshots.",
+            "Exact counts and video statistics cover the whole period: adding them (`statistics`) is a mild look ahead.",
             "0.1 % of rows have long_view without click: nearly a funnel, yet each task is predicted over all rows.",
             "4.1 % of test rows have a user, and 1.0 % a video, without training rows.",
         ),

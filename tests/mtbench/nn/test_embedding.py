@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtbench.data.batches import Batch, Ragged
@@ -57,6 +57,7 @@ rows = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(rows=st.lists(rows, min_size=1, max_size=6), copies=st.sampled_from([1, 3]))
 def test_equals_one_table_per_feature(rows, copies):
     embed = FeatureEmbedding(DATA, 4, copies)

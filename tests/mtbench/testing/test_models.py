@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mtbench_models.shared_bottom import SharedBottom
 from torch import nn
 
 from mtbench.testing.models import ModelSuite
+from mtbench_models.shared_bottom import SharedBottom
 
 
 class ReadsLabels(SharedBottom):

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mtbench_balancers.fixed import Equal, Weighted
 from pydantic import ValidationError
 
 from mtbench.errors import MTBenchError
 from mtbench.schema import Task
+from mtbench_balancers.fixed import Equal, Weighted
 
 TASKS = (Task(name="click"), Task(name="buy"), Task(name="rating", kind="regression"))
 

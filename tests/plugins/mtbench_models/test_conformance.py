@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
+from mtbench.testing.models import ModelSuite
 from mtbench_models.mmoe import MMoE
 from mtbench_models.ple import PLE
 from mtbench_models.shared_bottom import SharedBottom
 from mtbench_models.single_task import SingleTask
-
-from mtbench.testing.models import ModelSuite
 
 
 class TestSingleTask(ModelSuite):
@@ -26,4 +27,4 @@ class TestPLE(ModelSuite):
 
 class TestPLEOfOneLevel(ModelSuite):
     model = PLE
-    settings = {"levels": 1, "task_experts": 1, "shared_experts": 3}
+    settings: ClassVar = {"levels": 1, "task_experts": 1, "shared_experts": 3}

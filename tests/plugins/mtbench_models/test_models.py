@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mtbench_models.mmoe import MMoE
-from mtbench_models.ple import PLE
-from mtbench_models.shared_bottom import SharedBottom
-from mtbench_models.single_task import SingleTask
 from torch.nn import functional
 
 from mtbench.schema import Choice, FloatRange, IntRange
 from mtbench.testing.models import example_batch, example_spec
+from mtbench_models.mmoe import MMoE
+from mtbench_models.ple import PLE
+from mtbench_models.shared_bottom import SharedBottom
+from mtbench_models.single_task import SingleTask
 
 MODELS = (SingleTask, SharedBottom, MMoE, PLE)
 DATA = example_spec(3)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from mtbench.errors import MTBenchError
+from mtbench_datasets.reading import attach, read_delimited, read_parquet
+
+TYPES = {"user": pa.int64(), "word": pa.string(), "size": pa.float64()}
+
+
+def written(tmp_path, text):
+    path = tmp_path / "raw.csv"
+    path.write_text(text)
+    return path
+
+
+def test_named_columns_are_read_whatever_their_order_and_company(tmp_path):
+    path = written(tmp_path, 'word,other,size,user\n"a,b",x,1.5,3\nNA,,2,-4\n')
+    assert read_delimited(path, TYPES).to_pydict() == {"user": [3, -4], "word": ["a,b", "NA"], "size": [1.5, 2.0]}
+
+
+def test_gzipped_file_without_header(tmp_path):
+    path = tmp_path / "raw.data.gz"
+    path.write_bytes(gzip.compress(b"1, a, 2.5\n2, ?, 3\n"))
+    table = read_delimited(path, TYPES, header=False, null=(" ?",), optional=("word",))
+    assert table.to_pydict() == {"user": [1, 2], "word": [" a", None], "size": [2.5, 3.0]}
+
+
+@pytest.mark.parametrize("row", [3, 150_001])
+def test_an_unparsable_cell_is_named_wherever_it_is(tmp_path, row):
+    lines = ["user,word,size", *(f"{i},w,1.0" for i in range(2, 200_002))]
+    lines[row - 1] = "7,w,big"
+    with pytest.raises(MTBenchError, match=rf"raw\.csv: column 'size', row {row}: .*'big'"):
+        read_delimited(written(tmp_path, "\n".join(lines)), TYPES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user,word,size\n1,a,2\n1,a\n", r"Row #3: Expected 3 columns, got 2"),
+        ("user,word\n1,a\n", r"row 1: there is no column size; found user, word"),
+        ("user,word,size\n1,a,2\n1,,2\n", r"column 'word', row 3: found None, expected a value"),
+        ("user,word,size\n1,a,2\n,a,2\n", r"column 'user', row 3: found None, expected a value"),
+        ("", r"there is no column user, word, size"),
+    ],
+)
+def test_anything_unexpected_is_named(tmp_path, text, message):
+    with pytest.raises(MTBenchError, match=message):
+        read_delimited(written(tmp_path, text), TYPES)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "raw.csv"
+    path.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(MTBenchError, match=r"raw\.csv"):
+        read_delimited(path, TYPES)
+
+
+def test_parquet_is_read_as_strictly(tmp_path):
+    path = tmp_path / "raw.parquet"
+    pa.parquet.write_table(pa.table({"size": pa.array([1, 2], pa.int32()), "user": [5, None]}), path)
+    assert read_parquet(path, {"size": pa.float64()}).to_pydict() == {"size": [1.0, 2.0]}
+    with pytest.raises(MTBenchError, match="column 'user', row 2: found None"):
+        read_parquet(path, {"user": pa.int64()})
+    with pytest.raises(MTBenchError, match="there is no column word; found size, user"):
+        read_parquet(path, {"word": pa.string()})
+    path.write_text("no parquet")
+    with pytest.raises(MTBenchError, match=r"raw\.parquet"):
+        read_parquet(path, {"size": pa.float64()})
+
+
+def test_attach_keeps_the_order_of_the_rows(tmp_path):
+    rows, side = pa.table({"user": [3, 1, 3]}), pa.table({"user": [1, 2, 3], "age": [10, 20, 30]})
+    assert attach(rows, "user", side, tmp_path).to_pydict() == {"user": [3, 1, 3], "age": [30, 10, 30]}
+
+
+def test_attach_refuses_a_key_described_twice_or_not_at_all(tmp_path):
+    rows = pa.table({"user": [3, 1, 3]})
+    with pytest.raises(MTBenchError, match="column 'user': 1 occurs twice"):
+        attach(rows, "user", pa.table({"user": [1, 1, 3]}), tmp_path)
+    with pytest.raises(MTBenchError, match="column 'user': 3 is among the interactions"):
+        attach(rows, "user", pa.table({"user": [1]}), tmp_path)
