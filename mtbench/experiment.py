@@ -50,8 +50,12 @@ class Training(Settings):
     max_epochs: int = Field(5, gt=0, le=100_000, description="Epochs at most.")
     patience: int = Field(2, gt=0, description="Stop after this many epochs without a better validation score.")
     batch_size: Annotated[int, IntRange(256, 8192, log=True)] = Field(2048, gt=0, description="Rows per step.")
-    learning_rate: Annotated[float, FloatRange(1e-4, 1e-2, log=True)] = Field(1e-3, gt=0, description="Adam's step size.")
-    weight_decay: Annotated[float, FloatRange(1e-8, 1e-3, log=True)] = Field(0.0, ge=0, description="Adam's L2 penalty.")
+    learning_rate: Annotated[float, FloatRange(1e-4, 1e-2, log=True)] = Field(
+        1e-3, gt=0, description="Adam's step size."
+    )
+    weight_decay: Annotated[float, FloatRange(1e-8, 1e-3, log=True)] = Field(
+        0.0, ge=0, description="Adam's L2 penalty."
+    )
     select: Literal["mean", "per-task"] = Field(
         "mean", description="One checkpoint for all tasks (best mean over tasks), or the best epoch of each task."
     )
@@ -134,7 +138,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         seen = []
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=deep)
             if key in seen and key != "<<":
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
             seen.append(key)
@@ -170,7 +174,9 @@ def load(source: str | Path | Mapping[str, Any] | Experiment, overrides: Sequenc
         except OSError as error:
             raise MTBenchError(f"{where}: cannot be read: {error.strerror or error}") from error
     if not isinstance(content, dict):
-        raise MTBenchError(f"{where}: an experiment is a mapping with the keys 'dataset' and 'models', not {content!r:.80}")
+        raise MTBenchError(
+            f"{where}: an experiment is a mapping with the keys 'dataset' and 'models', not {content!r:.80}"
+        )
     for override in overrides:
         _apply(content, override)
     return validated(Experiment, content, where)
@@ -226,7 +232,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
 
 def _descend(place: Any, key: str, where: str) -> Any:
     """Return what stands under ``key``, turning a plugin's bare name into a mapping and nothing into an empty one."""
-    slot = _index(place, key, where) if isinstance(place, list) else key
+    slot: Any = _index(place, key, where) if isinstance(place, list) else key
     found = place[slot] if isinstance(place, list) else place.get(slot)
     if found is None:
         found = place[slot] = {}
@@ -272,7 +278,14 @@ def plan(experiment: Experiment, registry: Registry) -> Plan:
     )
     metrics = _metrics(experiment, schema, registry)
     return Plan(
-        experiment, registry, dataset, schema, split, tuple(models), balancer_cls(balancer_config, schema.tasks), metrics
+        experiment,
+        registry,
+        dataset,
+        schema,
+        split,
+        tuple(models),
+        balancer_cls(balancer_config, schema.tasks),
+        metrics,
     )
 
 
@@ -293,7 +306,7 @@ def _metrics(experiment: Experiment, schema: Schema, registry: Registry) -> dict
         if task.kind not in kinds:
             fitting = [name for name, metric in metrics.items() if task.kind in getattr(metric, "kinds", ("binary",))]
             raise MTBenchError(
-                f"task '{task.name}' is {task.kind}, and its primary metric '{task.primary}' is for {' and '.join(kinds)} "
-                f"tasks{suggestion(task.primary, fitting)}; set the task's 'metric'"
+                f"task '{task.name}' is {task.kind}, and its primary metric '{task.primary}' is for "
+                f"{' and '.join(kinds)} tasks{suggestion(task.primary, fitting)}; set the task's 'metric'"
             )
     return metrics

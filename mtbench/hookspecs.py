@@ -74,4 +74,4 @@ def mtbench_callbacks(experiment: Experiment) -> Sequence[Callback]:  # type: ig
 
 @hookspec
 def mtbench_record_written(record: Record, path: Path) -> None:
-    """Called once after each record has been written to ``path``."""
+    """Take note of a record; called once, after it has been written to ``path``."""

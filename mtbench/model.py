@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 class ModelConfig(Settings):
     """Settings of a model; plugins add fields, with the search range of each beside it."""
 
-    embedding_dim: Annotated[int, IntRange(4, 64, log=True)] = Field(16, gt=0, description="Width of a feature's embedding.")
+    embedding_dim: Annotated[int, IntRange(4, 64, log=True)] = Field(
+        16, gt=0, description="Width of a feature's embedding."
+    )
 
 
 class MultiTaskModel(nn.Module):
     """Base class of every model.
 
-    A subclass names its settings in an inner class ``Config``, builds its layers in ``__init__`` and returns logits from
-    ``forward``. Regression tasks use the raw output as the predicted value.
+    A subclass names its settings in an inner class ``Config``, builds its layers in ``__init__`` and returns logits
+    from ``forward``; for a regression task that is the standardised value.
     """
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
@@ -49,7 +51,10 @@ class MultiTaskModel(nn.Module):
         raise NotImplementedError
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each task, shape (tasks,): cross-entropy or squared error (of the standardised label) over the rows that count."""
+        """Return each task's loss over the rows that count, shape (tasks,).
+
+        Cross-entropy, or the squared error of the standardised label.
+        """
         entropy = nn.functional.binary_cross_entropy_with_logits(outputs, batch.labels, reduction="none")
         error = torch.where(self.binary, entropy, (outputs - (batch.labels - self.centre) / self.scale).square())
         return masked_mean(error, batch.mask)

@@ -59,9 +59,11 @@ class SplitPart(Part):
 
 
 class MetricPart(Part):
-    """Which version of a metric was computed, and by whose code."""
+    """Which version of a metric was computed, by whose code, and what is good; ``best`` is a perfect model's value."""
 
     version: int
+    higher_is_better: bool
+    best: float
     provenance: Provenance
 
 
@@ -197,12 +199,14 @@ def read(path: Path) -> Record:
         raise MTBenchError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise MTBenchError(f"{path}: not a record: {place}: {first['msg']}") from error
+        place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
+        raise MTBenchError(": ".join([f"{path}: not a record", *place, first["msg"]])) from error
     if record.key != record.recipe.key:
         raise MTBenchError(f"{path}: its key is not the hash of its recipe: it was changed after it was written")
     if path.stem != record.file_stem:
-        raise MTBenchError(f"{path}: its name is not the hash of its content ({record.file_stem}): it was changed or renamed")
+        raise MTBenchError(
+            f"{path}: its name is not the hash of its content ({record.file_stem}): it was changed or renamed"
+        )
     return record
 
 
@@ -226,4 +230,3 @@ def find(folder: Path, key: str) -> Written | None:
         if record.key == key:
             return Written(record, path)
     return None
-

@@ -273,8 +273,6 @@ class Registry:
                 for kind in KINDS:
                     self._call(plugin, f"mtbench_{kind}s", register=partial(_register, collected, kind, plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin never takes the tool down
-            if self._manager.has_plugin(str(plugin)):
-                self._manager.unregister(name=str(plugin))
             self.plugins.append(replace(plugin, error=_reason(error)))
             return
         self.plugins.append(plugin)

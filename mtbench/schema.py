@@ -28,7 +28,9 @@ class Settings(BaseModel):
             for key in value:
                 if key not in known:
                     hint = suggestion(key, known) or f" (known: {', '.join(sorted(known))})"
-                    raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": str(key), "hint": hint})
+                    raise PydanticCustomError(
+                        "unknown_key", "unknown key '{key}'{hint}", {"key": str(key), "hint": hint}
+                    )
         return value
 
 
@@ -110,7 +112,9 @@ class Schema(Settings):
             if task.given is not None:
                 given = tasks.get(task.given)
                 if given is None:
-                    raise ValueError(f"task '{task.name}' is given '{task.given}', which is no task{suggestion(task.given, tasks)}")
+                    raise ValueError(
+                        f"task '{task.name}' is given '{task.given}', which is no task{suggestion(task.given, tasks)}"
+                    )
                 if given.kind != "binary" or given is task:
                     raise ValueError(f"task '{task.name}' is given '{task.given}', which is not another binary task")
         return self
@@ -132,7 +136,9 @@ class Split(Settings):
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
         if self.valid + self.test >= 1:
-            raise ValueError(f"valid {self.valid} and test {self.test} leave no training rows; their sum must be below 1")
+            raise ValueError(
+                f"valid {self.valid} and test {self.test} leave no training rows; their sum must be below 1"
+            )
         return self
 
 
@@ -150,7 +156,7 @@ class Card(BaseModel):
     positive_rates: Mapping[str, float] = Field(default_factory=dict, description="Task -> share of positive labels.")
     traps: tuple[str, ...] = ()
     acknowledged: Mapping[str, str] = Field(
-        default_factory=dict, description="Feature -> why it may predict a label nearly by itself."
+        default_factory=dict, description="Feature or leak gate -> why its warning is no leak here."
     )
 
 
@@ -158,8 +164,8 @@ class Card(BaseModel):
 class DataSpec:
     """The encoded columns that a model is built for.
 
-    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. A regression label is
-    learned as ``(label - centre) / scale``, by task.
+    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. A regression label
+    is learned as ``(label - centre) / scale``, by task.
     """
 
     tasks: tuple[Task, ...]

@@ -1,0 +1,1 @@
+"""The board: records side by side, and the page made from them."""

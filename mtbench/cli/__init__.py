@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from mtbench.cli import data
+from mtbench.cli import board, data
 from mtbench.cli.options import PluginOption, use_plugins
 from mtbench.cli.plugins import list_names, plugins
 from mtbench.cli.run import run
@@ -21,6 +21,7 @@ from mtbench.registry import PluginWarning
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("run")(run)
 app.add_typer(data.app, name="data")
+app.add_typer(board.app, name="board")
 app.command("plugins")(plugins)
 app.command("list")(list_names)
 app.command("show")(show)
@@ -51,7 +52,7 @@ def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit status 1."""
     show_others = warnings.showwarning
 
-    def show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
+    def show_warning(
         message: Warning | str,
         category: type[Warning],
         filename: str,
@@ -67,7 +68,7 @@ def main() -> None:
     warnings.showwarning = show_warning
     try:
         try:
-            app()
+            app(prog_name="mtbench")
         finally:
             sys.stdout.flush()
     except MTBenchError as error:

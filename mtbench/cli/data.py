@@ -22,8 +22,9 @@ def _data() -> None:
 @app.command()
 def check(
     what: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A dataset's name, or an experiment file.")],
+    *,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
-    as_json: JsonOption = False,  # noqa: FBT002
+    as_json: JsonOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Prepare a dataset and run its leak gates, alone."""

@@ -29,6 +29,7 @@ def plugins(*, plugin: PluginOption = None, json: JsonOption = False) -> None:
             },
             "observes": [hook for hook in each.hooks if hook in {"mtbench_callbacks", "mtbench_record_written"}],
             "error": each.error or None,
+            "problems": [problem for problem in registry.problems if str(each) in problem],
         }
         for each in registry.plugins
     ]
@@ -52,7 +53,7 @@ def _print_plugins(found: list[dict[str, Any]]) -> None:
             each["name"],
             origin(each),
             "\n".join(lines) or "nothing",
-            f"broken: {each['error']}" if each["error"] else "ok",
+            f"broken: {each['error']}" if each["error"] else "in conflict, see below" if each["problems"] else "ok",
         )
     stdout().print(shown)
 

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 def run(
     file: Annotated[Path, typer.Argument(help="Experiment file (YAML).")],
+    *,
     records: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("records"),
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.max_epochs=2.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.max_epochs=2."),
     ] = None,
-    validate: Annotated[bool, typer.Option("--validate", help="Check the experiment and stop.")] = False,  # noqa: FBT002
-    resume: Annotated[bool, typer.Option("--resume", help="Keep finished records and go on with interrupted trainings.")] = False,  # noqa: FBT002
-    as_json: JsonOption = False,  # noqa: FBT002
+    validate: Annotated[bool, typer.Option("--validate", help="Check the experiment and stop.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished records and go on with interrupted trainings.")
+    ] = False,
+    as_json: JsonOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Run an experiment: train every model with every seed, and write one record per model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,7 +87,7 @@ class Batches:
         self.world = world
 
     def __len__(self) -> int:
-        return -(-len(self.columns) // self.batch_size)
+        return math.ceil(len(self.columns) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         size = len(self.columns)

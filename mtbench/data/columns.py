@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Columns:
     """The encoded rows of one dataset under one split, in a folder of the cache.
 
-    ``train`` and ``valid`` are there for everyone. The test rows are given out by :meth:`open_test` alone, which the run
-    calls once, after the choice on validation is made.
+    ``train`` and ``valid`` are there for everyone. The test rows are given out by :meth:`open_test` alone, which the
+    run calls once, after the choice on validation is made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,7 +100,8 @@ class Columns:
 
     def _read(self, name: str) -> np.ndarray:
         # copy-on-write: torch wants a writable array, the file stays as it is
-        return np.load(self.folder / f"{name}.npy", mmap_mode="c")
+        column: np.ndarray = np.load(self.folder / f"{name}.npy", mmap_mode="c")
+        return column
 
     def _tensor(self, name: str, part: slice) -> torch.Tensor:
         return torch.from_numpy(self._read(name)[part])

@@ -33,7 +33,7 @@ class Codes:
 
 
 def categorical(column: pa.ChunkedArray | pa.Array, train: np.ndarray) -> Codes:
-    """Encode a column by the sorted values of the rows where ``train`` (bool) holds; missing is a value of its own."""
+    """Encode a column by the sorted values of the rows where ``train`` (bool) holds; missing is one of them."""
     values = _plain(column)
     known = pc.unique(values.filter(pa.array(train)))
     missing = known.null_count > 0
@@ -48,14 +48,16 @@ def categorical(column: pa.ChunkedArray | pa.Array, train: np.ndarray) -> Codes:
 
 
 def multi(column: pa.ChunkedArray | pa.Array, train: np.ndarray) -> tuple[Codes, np.ndarray]:
-    """Encode a column of lists: the codes of all values, and offsets int64 of shape (rows + 1,); a null list is empty."""
+    """Encode a column of lists as the codes of all values and offsets, int64 (rows + 1,); a null list is empty."""
     lists = _combined(column)
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     return categorical(pc.list_flatten(lists), np.repeat(train, lengths)), offsets
 
 
-def numeric(column: pa.ChunkedArray | pa.Array, train: np.ndarray, feature: Feature) -> tuple[np.ndarray, np.ndarray | None]:
+def numeric(
+    column: pa.ChunkedArray | pa.Array, train: np.ndarray, feature: Feature
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Standardise a column by the training rows' mean and deviation, float32 of shape (rows,).
 
     Missing values become 0, the mean; where training has some, a second column marks them with 1. Raises MTBenchError
@@ -65,9 +67,13 @@ def numeric(column: pa.ChunkedArray | pa.Array, train: np.ndarray, feature: Feat
     try:
         raw = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
     except pa.ArrowException as error:
-        raise MTBenchError(f"feature '{feature.name}' is numeric, but its column does not hold numbers: {error}") from error
+        raise MTBenchError(
+            f"feature '{feature.name}' is numeric, but its column does not hold numbers: {error}"
+        ) from error
     if np.isinf(raw).any():
-        raise MTBenchError(f"feature '{feature.name}' is infinite in row {int(np.isinf(raw).argmax()) + 1}; leave the cell empty instead")
+        raise MTBenchError(
+            f"feature '{feature.name}' is infinite in row {int(np.isinf(raw).argmax()) + 1}; leave the cell empty"
+        )
     missing = np.isnan(raw)
     if feature.log:
         raw = np.sign(raw) * np.log1p(np.abs(raw))
@@ -78,7 +84,7 @@ def numeric(column: pa.ChunkedArray | pa.Array, train: np.ndarray, feature: Feat
 
 
 def labels(column: pa.ChunkedArray | pa.Array, task: Task) -> np.ndarray:
-    """Return a task's labels, float32 of shape (rows,), NaN where unknown. Raises MTBenchError for an impossible one."""
+    """Return a task's labels, float32 of shape (rows,), NaN where unknown. Raises MTBenchError for a wrong one."""
     values = _combined(column)
     try:
         raw = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
@@ -91,13 +97,15 @@ def labels(column: pa.ChunkedArray | pa.Array, task: Task) -> np.ndarray:
             f"task '{task.name}': column '{task.label}', row {row + 1}: {raw[row]:g} is not "
             f"{'a finite number' if task.kind == 'regression' else '0 or 1'}; an unknown label is left empty"
         )
-    return raw.astype(np.float32)
+    known: np.ndarray = raw.astype(np.float32)
+    return known
 
 
 def identity(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Number the distinct values of a column in order of appearance, int64 of shape (rows,)."""
+    """Return the number of each row's value, int64 of shape (rows,): values are numbered as they appear."""
     encoded = pc.dictionary_encode(_plain(column), null_encoding="encode")
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    numbers: np.ndarray = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers
 
 
 def _combined(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -34,7 +34,7 @@ def columns(schema: Schema) -> Iterator[Finding]:
         if feature.source in labels:
             yield Finding(
                 "stop", "label-as-feature",
-                f"feature '{feature.name}' is the label of task '{labels[feature.source]}'; remove it from the features",
+                f"feature '{feature.name}' is the label of task '{labels[feature.source]}'; remove it",
             )  # fmt: skip
         elif feature.source in schema.outcomes or feature.source in schema.truth.values():
             yield Finding(
@@ -43,17 +43,20 @@ def columns(schema: Schema) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def order(part: np.ndarray, time: np.ndarray | None, by: str) -> Iterator[Finding]:
-    """Check that training ends before validation begins, and validation before test."""
+def order(part: np.ndarray, time: np.ndarray | None, by: str, acknowledged: Mapping[str, str]) -> Iterator[Finding]:
+    """Check that training ends before validation begins, and validation before test.
+
+    Only a warning where the user asked for a random split, or the dataset's card acknowledges ``time-order``.
+    """
     if time is None:
         return
     for earlier, later in ((TRAIN, VALID), (VALID, TEST), (TRAIN, TEST)):
         last, first = time[part == earlier].max(), time[part == later].min()
         if last > first:
             yield Finding(
-                "warn" if by == "random" else "stop", "time-order",
-                f"time runs backwards: {int((time[part == earlier] > first).sum())} {NAMES[earlier]} rows are later than "
-                f"the first {NAMES[later]} row; use split: {{by: time}}",
+                "warn" if by == "random" or "time-order" in acknowledged else "stop", "time-order",
+                f"time runs backwards: {int((time[part == earlier] > first).sum())} {NAMES[earlier]} rows are later "
+                f"than the first {NAMES[later]} row; use split: {{by: time}}",
             )  # fmt: skip
 
 
@@ -78,7 +81,7 @@ def classes(labels: np.ndarray, mask: np.ndarray, part: np.ndarray, tasks: Seque
                 found = f"only the value {values[0]:g}" if len(values) else "no labelled row"
                 yield Finding(
                     "stop", "one-class",
-                    f"task '{task.name}' has {found} in the {name} rows; leave the task out, or give split.{name} more rows",
+                    f"task '{task.name}' has {found} in the {name} rows; leave it out, or give split.{name} more rows",
                 )  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def predictors(
     """Check that no feature predicts a label nearly alone.
 
     ``codes`` maps each feature to the codes of its values over the training rows, and to the row of each value where a
-    row may have several. The score of a value is its mean label on one half of the rows; it is judged on the other half.
+    row may have several. A value's score is its mean label on one half of the rows; it is judged on the other half.
     """
     for column, task in enumerate(tasks):
         known = mask[:, column]
@@ -101,8 +104,8 @@ def predictors(
             if strength > STOP_ABOVE:
                 yield Finding(
                     "stop", "label-copy",
-                    f"feature '{name}' alone predicts task '{task.name}' with {_measure(task)} {strength:.4f}: it is the label "
-                    "or nearly so; remove it from the features",
+                    f"feature '{name}' alone predicts task '{task.name}' with {_measure(task)} {strength:.4f}: "
+                    "it is the label or nearly so; remove it from the features",
                 )  # fmt: skip
             elif strength > WARN_ABOVE and name not in acknowledged:
                 yield Finding(
@@ -123,7 +126,7 @@ def duplicates(matrix: np.ndarray, part: np.ndarray) -> Iterator[Finding]:
     if repeated:
         yield Finding(
             "warn", "equal-rows",
-            f"{repeated} of {len(test)} test rows ({repeated / len(test):.1%}) equal a training row in features and labels",
+            f"{repeated} of {len(test)} test rows ({repeated / len(test):.1%}) equal a training row, labels included",
         )  # fmt: skip
 
 
@@ -138,7 +141,9 @@ def _measure(task: Task) -> str:
     return "AUC" if task.kind == "binary" else "R2"
 
 
-def _strength(values: np.ndarray, owner: np.ndarray | None, label: np.ndarray, known: np.ndarray, *, binary: bool) -> float:
+def _strength(
+    values: np.ndarray, owner: np.ndarray | None, label: np.ndarray, known: np.ndarray, *, binary: bool
+) -> float:
     """Return the AUC (binary) or R2 of a column's cross-fitted target means."""
     rows = len(label)
     half = np.random.default_rng(0).random(rows) < 0.5  # noqa: PLR2004

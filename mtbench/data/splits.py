@@ -54,13 +54,16 @@ def _carve(part: np.ndarray, among: np.ndarray, share: float, code: int, time: n
     if not 0 < count < len(ordered):
         return
     boundary = ordered[-count]
-    at_least, above = len(ordered) - np.searchsorted(ordered, boundary), len(ordered) - np.searchsorted(ordered, boundary, "right")
+    at_least, above = (
+        len(ordered) - np.searchsorted(ordered, boundary),
+        len(ordered) - np.searchsorted(ordered, boundary, "right"),
+    )
     keep = times >= boundary if abs(at_least - count) <= abs(above - count) else times > boundary
     part[among[keep]] = code
 
 
 def warm_up(part: np.ndarray, share: float, time: np.ndarray | None, seed: int) -> np.ndarray:
-    """Return ``part`` with the first ``share`` of training time marked WARMUP: input for later rows, never trained on."""
+    """Return ``part`` with the first ``share`` of training time marked WARMUP: input for later rows, not trained on."""
     if not share:
         return part
     part = part.copy()

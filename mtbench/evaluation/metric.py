@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class UndefinedMetricError(Exception):
-    """The value does not exist on these rows (one class, empty group); the message says why and goes into the record."""
+    """The value does not exist on these rows (one class, empty group); the message says why, for the record."""
 
 
 class Metric(torchmetrics.Metric):
@@ -19,8 +19,8 @@ class Metric(torchmetrics.Metric):
 
     ``update(preds, target, indexes)`` takes probabilities (binary) or values (regression), labels and, for ``grouped``
     metrics, the group (user) of each row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises
-    :class:`UndefinedMetricError`. ``best`` is the value of a perfect model. ``version`` is raised whenever the value changes
-    for the same predictions: records of different metric versions are never compared.
+    :class:`UndefinedMetricError`. ``best`` is the value of a perfect model. ``version`` is raised whenever the value
+    changes for the same predictions: records of different metric versions are never compared.
     """
 
     higher_is_better: bool

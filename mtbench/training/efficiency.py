@@ -32,7 +32,7 @@ def flops_per_row(model: MultiTaskModel, batch: Batch) -> float:
     model.eval()
     with FlopCounterMode(display=False) as counter:
         model(batch)
-    return counter.get_total_flops() / len(batch)
+    return float(counter.get_total_flops() / len(batch))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from mtbench.errors import MTBenchError
 from mtbench.training.module import TrainingModule
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mtbench.model import MultiTaskModel
     from mtbench.training.selection import Scorer
 
+
 def device(training: Training) -> torch.device:
     """Return the device of the first process. Raises MTBenchError if this machine has none of that kind."""
     kind = training.accelerator
@@ -35,7 +36,9 @@ def device(training: Training) -> torch.device:
     kind = "cuda" if kind == "gpu" else kind
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present[kind]:
-        raise MTBenchError(f"training.accelerator is '{training.accelerator}', but torch finds no such device here; use 'cpu'")
+        raise MTBenchError(
+            f"training.accelerator is '{training.accelerator}', but torch finds no such device here; use 'cpu'"
+        )
     if kind == "cuda" and training.devices > torch.cuda.device_count():
         raise MTBenchError(f"training.devices is {training.devices}, but torch finds {torch.cuda.device_count()} here")
     return torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
@@ -69,7 +72,9 @@ def fit(
         callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection]
         try:
             with _quiet():
-                _trainer(training, callbacks, folder).fit(module, ckpt_path=last if started else None, weights_only=True)
+                _trainer(training, callbacks, folder).fit(
+                    module, ckpt_path=last if started else None, weights_only=True
+                )
         except ProcessRaisedException as error:
             raise MTBenchError(f"{name}: {_root_cause(error)}") from error
         except MTBenchError as error:

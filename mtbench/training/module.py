@@ -152,7 +152,8 @@ class TrainingModule(pl.LightningModule):
 
 def _revive(parts: bytes, plugin_files: Sequence[Path]) -> TrainingModule:
     Registry.load(plugin_files)
-    return TrainingModule(*pickle.loads(parts), plugin_files)  # noqa: S301 - made by __reduce__ in the parent process
+    model, balancer, scorer, columns, training, seed = pickle.loads(parts)  # noqa: S301 - made by __reduce__ in the parent
+    return TrainingModule(model, balancer, scorer, columns, training, seed, plugin_files)
 
 
 def _resident(rows: Batch, device: torch.device) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from mtbench.record import (
     SplitPart,
     Written,
 )
-from mtbench.registry import Registry
+from mtbench.registry import Kind, Registry
 from mtbench.training import efficiency
 from mtbench.training.fit import device, fit
 from mtbench.training.module import predict
@@ -63,9 +63,10 @@ def run(
 ) -> list[Written]:
     """Run an experiment and write one record per model into the folder ``records``.
 
-    ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and ``plugins``
-    single plugin files. With ``resume``, records that are there are kept and trainings that were interrupted go on from
-    their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. Raises MTBenchError.
+    ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and
+    ``plugins`` single plugin files. With ``resume``, records that are there are kept and trainings that were interrupted
+    go on from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record.
+    Raises MTBenchError for a mistake of the user's.
     """
     registry = Registry.load([Path(file) for file in plugins])
     experiment = experiments.load(source, overrides)
@@ -107,7 +108,7 @@ def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
     """Return everything that goes into a record."""
     experiment, registry = plan.experiment, plan.registry
 
-    def part(kind: str, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def part(kind: Kind, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         return {"name": name, "settings": settings, "provenance": registry.provenance(kind, name)}
 
     return Recipe(
@@ -117,12 +118,15 @@ def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
             version=columns.meta["version"],
             files=columns.meta["files"],
         ),
-        split=SplitPart(
-            settings=columns.meta["split"], rows=columns.counts, fingerprints=columns.meta["fingerprints"]
-        ),
+        split=SplitPart(settings=columns.meta["split"], rows=columns.counts, fingerprints=columns.meta["fingerprints"]),
         tasks=list(plan.schema.tasks),
         metrics={
-            name: MetricPart(version=evaluate.version(metric), provenance=registry.provenance("metric", name))
+            name: MetricPart(
+                version=evaluate.version(metric),
+                higher_is_better=bool(metric.higher_is_better),
+                best=evaluate.best(metric),
+                provenance=registry.provenance("metric", name),
+            )
             for name, metric in plan.metrics.items()
         },
         inputs=experiment.inputs.model_dump(mode="json"),
@@ -203,7 +207,9 @@ class _Runner:
                     values[:, column] = predicted[:, column]
         return self._table(seed, split, rows, values)
 
-    def _table(self, seed: int, split: str, rows: Batch, values: np.ndarray, known: np.ndarray | bool = True) -> pa.Table:  # noqa: FBT001, FBT002
+    def _table(
+        self, seed: int, split: str, rows: Batch, values: np.ndarray, known: np.ndarray | None = None
+    ) -> pa.Table:
         return predictions.table(
             seed,
             split,
@@ -211,7 +217,7 @@ class _Runner:
             self.columns.row_ids(rows),
             probability=values,
             label=rows.labels.numpy(),
-            mask=(rows.mask.numpy() > 0) & known,
+            mask=(rows.mask.numpy() > 0) & (True if known is None else known),
             group=self.columns.users(rows),
         )
 
@@ -240,7 +246,7 @@ class _Runner:
         batch = self.columns.valid.take(torch.arange(min(self.training.batch_size, len(self.columns.valid))))
         batch = batch.to(self.device)
         return Measured(
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             environment=efficiency.environment(),
             device=efficiency.device_name(self.device),
             processes=self.training.devices,

@@ -31,8 +31,8 @@ LAST = "last.ckpt"
 class Scorer:
     """Scores validation predictions by each task's primary metric.
 
-    The scalar that checkpoints and trials are chosen by is the mean over tasks of the share of the way from the constant
-    predictor to a perfect model, so that AUC and RMSE can be mixed.
+    The scalar that checkpoints and trials are chosen by is the mean over tasks of the share of the way from the
+    constant predictor to a perfect model, so that AUC and RMSE can be mixed.
     """
 
     def __init__(self, columns: Columns, metrics: Mapping[str, Metric]) -> None:
@@ -47,8 +47,8 @@ class Scorer:
             constant = self._score(task, column, np.full(len(self.labels), mean, np.float32))
             if constant == best(self.metrics[task.name]):
                 raise MTBenchError(
-                    f"task '{task.name}': the constant prediction {mean:g} is perfect on the validation rows by {task.primary}; "
-                    "there is nothing to learn: leave the task out"
+                    f"task '{task.name}': the constant prediction {mean:g} is perfect on the validation rows by "
+                    f"{task.primary}; there is nothing to learn: leave the task out"
                 )
             self.constant[task.name] = constant
 
@@ -59,17 +59,21 @@ class Scorer:
             return score(self.metrics[task.name], values[known], self.labels[known, column], users)
         except UndefinedMetricError as error:
             raise MTBenchError(
-                f"task '{task.name}': {task.primary} is undefined on the validation rows ({error}), and nothing can be chosen "
-                "by it; give split.valid more rows or the task another metric"
+                f"task '{task.name}': {task.primary} is undefined on the validation rows ({error}), and nothing can be "
+                "chosen by it; give split.valid more rows or the task another metric"
             ) from error
 
     def values(self, predicted: Predicted) -> dict[str, float]:
         """Return each task's primary metric."""
-        return {task.name: self._score(task, column, predicted.values[:, column]) for column, task in enumerate(self.tasks)}
+        return {
+            task.name: self._score(task, column, predicted.values[:, column]) for column, task in enumerate(self.tasks)
+        }
 
     def improvements(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return each task's share of the way from the constant predictor to a perfect model."""
-        return {name: improvement(value, self.constant[name], best(self.metrics[name])) for name, value in values.items()}
+        return {
+            name: improvement(value, self.constant[name], best(self.metrics[name])) for name, value in values.items()
+        }
 
 
 class Selection(pl.Callback):

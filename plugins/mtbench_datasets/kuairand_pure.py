@@ -116,7 +116,7 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
             ),
             "All videos were uploaded within three days: an age would be the date in disguise; the day is a feature.",
             "User features (activity, ranges of counts, days since registration) are snapshots.",
-            "Exact counts and video statistics cover the whole period: adding them (`statistics`) is a mild look ahead.",
+            "Exact counts and video statistics cover the whole period: `statistics` adds them, a mild look ahead.",
             "0.1 % of rows have long_view without click: nearly a funnel, yet each task is predicted over all rows.",
             "4.1 % of test rows have a user, and 1.0 % a video, without training rows.",
         ),

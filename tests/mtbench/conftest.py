@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from mtbench.record import Cell, Measured, Predictions, Recipe, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Site:
@@ -44,3 +49,84 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+PROVENANCE = {"distribution": "mtbench", "version": "0.1.0", "sha256": "5d41402abc4b2a76b9719d911017c592"}
+METRICS = {"auc": (True, 1.0), "gauc": (True, 1.0), "logloss": (False, 0.0), "rmse": (False, 0.0)}
+
+
+@pytest.fixture
+def make_record():
+    """Return a function that makes a record: ``results`` maps task -> metric -> test values, one per seed.
+
+    Validation values are 0.01 larger. The rest is what ``bounds`` (task -> metric -> value, by kind), ``changes`` to the
+    recipe and ``measured`` say.
+    """
+
+    def make(model="mmoe", results=None, *, tasks=None, settings=None, bounds=None, undefined=None, measured=None, **changes):
+        results = results or {"click": {"auc": [0.71, 0.72, 0.74]}}
+        tasks = tasks or [{"name": task, "metric": next(iter(metrics))} for task, metrics in results.items()]
+        seeds = list(range(len(next(iter(next(iter(results.values())).values())))))
+        names = dict.fromkeys(name for metrics in results.values() for name in metrics)
+        recipe = Recipe.model_validate({
+            "mtbench": "0.1.0",
+            "dataset": {
+                "name": "movielens-100k", "settings": {"threshold": 4}, "version": 1, "provenance": PROVENANCE,
+                "files": {"u.data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"},
+            },
+            "split": {
+                "settings": {"by": "time", "valid": 0.1, "test": 0.1, "seed": 0},
+                "rows": {"train": 80000, "valid": 10000, "test": 10000},
+                "fingerprints": {"train": "aa", "valid": "bb", "test": "cc"},
+            },
+            "tasks": tasks,
+            "metrics": {
+                name: {"version": 1, "higher_is_better": METRICS[name][0], "best": METRICS[name][1], "provenance": PROVENANCE}
+                for name in names
+            },
+            "inputs": {"warmup": 0.0, "give": []},
+            "model": {"name": model, "settings": settings or {"experts": 8, "tower_layers": [64, 32]}, "provenance": PROVENANCE},
+            "balancer": {"name": "equal", "settings": {}, "provenance": PROVENANCE},
+            "training": {"max_epochs": 5, "batch_size": 2048, "learning_rate": 0.001, "select": "mean"},
+            "seeds": seeds,
+        } | changes)  # fmt: skip
+        runs = {
+            str(seed): {
+                "chosen": dict.fromkeys(results, 1),
+                "valid": {task: [0.6, 0.7, 0.69] for task in results},
+                "loss": {task: [0.5, 0.4, 0.3] for task in results},
+                "seconds": [1.5, 1.25, 1.25],
+            }
+            for seed in recipe.seeds
+        }
+        return Record(
+            key=recipe.key,
+            recipe=recipe,
+            results={task: {name: _cell(values) for name, values in each.items()} for task, each in results.items()},
+            undefined=undefined or {},
+            bounds={
+                kind: {task: {name: _cell([value]) for name, value in each.items()} for task, each in of.items()}
+                for kind, of in (bounds or {}).items()
+            },
+            measured=Measured.model_validate({
+                "created": "2025-03-01T12:00:00+00:00",
+                "environment": {"python": "3.11.9", "torch": "2.7.1"},
+                "device": "cpu",
+                "processes": 1,
+                "parameters": 1234567,
+                "flops_per_row": 25088.0,
+                "latency_seconds": 0.0042,
+                "peak_memory_bytes": 734003200,
+                "seconds": 4.0 * len(seeds),
+                "seeds": runs,
+                "test_opened": 1,
+                "warnings": [],
+            } | (measured or {})),
+            predictions=Predictions(sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", rows=60000),
+        )
+
+    return make
+
+
+def _cell(values):
+    return Cell(valid=[None if value is None else value + 0.01 for value in values], test=values)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mtbench.data.dataset import Dataset, DatasetConfig
 from mtbench.schema import Card, Feature, Schema, Split, Task
-from mtbench_datasets.planted.oracle import follow_chunks, infer_groups
+from mtbench_datasets.planted.oracle import infer_groups, infer_last_click
 from mtbench_datasets.planted.rows import draw
 from mtbench_datasets.planted.world import NUMERIC, TASKS, Signal, World
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_OF = {"user": ("age", "region", "activity"), "item": ("category", "brand", "price", "tags"), "context": ("device", "hour")}
+_OF = {
+    "user": ("age", "region", "activity"),
+    "item": ("category", "brand", "price", "tags"),
+    "context": ("device", "hour"),
+}
+_KINDS = {"tags": "multi"} | dict.fromkeys(NUMERIC, "numeric")
 
 
 class PlantedConfig(DatasetConfig):
@@ -27,8 +32,84 @@ class PlantedConfig(DatasetConfig):
     rows: int = Field(20_000, gt=0)
     users: int | None = Field(None, gt=0, description="Users; a tenth of the rows unless given.")
     items: int | None = Field(None, gt=0, description="Items; a hundredth of the rows unless given.")
-    signal: Signal = Field("none", description="Where signal lies that no feature shows: none, graph, sequence or text.")
+    signal: Signal = Field(
+        "none", description="Where signal lies that no feature shows: none, graph, sequence or text."
+    )
     conflict: float = Field(
         0.0, ge=0, le=1, description="0: likes want what clicks want; 0.5: unrelated things; 1: the opposite."
     )
     seed: int = Field(0, ge=0)
+
+
+class Planted(Dataset[PlantedConfig]):
+    """Users and items with features, clicks, conversions of clicks, and likes, each with its true probability.
+
+    The law is in :class:`~mtbench_datasets.planted.world.World`. What no feature shows is, by ``signal``:
+
+    ``none``: nothing. ``graph``: an affinity between hidden groups of users and of items. ``sequence``: whether the
+    item's category lies ahead of or behind that of the user's last click, on a circle. ``text``: a taste of the user's
+    age for the topic of the item's title, with many items that are new in the last rows.
+    """
+
+    Config: ClassVar[type[DatasetConfig]] = PlantedConfig
+    card: ClassVar[Card] = Card(
+        title="Planted data",
+        licence="Apache-2.0",
+        citation="",
+        url="",
+        description="Generated, a function of the settings alone: any size, with the true probability of every label.",
+        positive_rates={"click": 0.3, "conversion": 0.3, "like": 0.3},
+        traps=("The columns truth_* are the true probabilities.",),
+    )
+    split: ClassVar[Split] = Split(by="time")
+
+    def schema(self) -> Schema:
+        """Return what the columns mean."""
+        return Schema(
+            tasks=(Task(name="click"), Task(name="conversion", given="click"), Task(name="like")),
+            features=tuple(
+                Feature(name=name, of=of, kind=_KINDS.get(name, "categorical"), log=name == "price")
+                for of, names in _OF.items()
+                for name in names
+            ),
+            user="user",
+            item="item",
+            time="time",
+            truth={task: f"truth_{task}" for task in TASKS},
+        )
+
+    def load(self, files: Mapping[str, Path]) -> pa.Table:  # noqa: ARG002 - nothing is read
+        """Generate the table; a conversion is 0 where there is no click, its truth is that of a clicked row."""
+        world = self._world()
+        columns, truth, labels = draw(world, self.config.rows)
+        arrays = {name: pa.array(values) for name, values in columns.items()}
+        arrays["tags"] = world.tags_of(columns["item"])
+        if self.config.signal == "text":
+            arrays["title"] = pa.DictionaryArray.from_arrays(columns["item"], world.titles).cast(pa.string())
+        for index, task in enumerate(TASKS):
+            arrays |= {task: pa.array(labels[:, index]), f"truth_{task}": pa.array(truth[:, index])}
+        return pa.table(arrays)
+
+    def reachable(self, table: pa.Table, chunk: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Return, per task, the prediction of one who knows the law but only the labels of earlier chunks.
+
+        With signal none and text that is the truth. With the others it is an approximation from below, see
+        :mod:`mtbench_datasets.planted.oracle`. A row of chunk -1 sees nothing and is seen by none.
+        """
+        if self.config.signal in {"none", "text"}:
+            return {task: table[f"truth_{task}"].to_numpy() for task in TASKS}
+        names = ("user", "item", *_OF["user"], *_OF["item"], *_OF["context"])
+        columns = {name: table[name].to_numpy() for name in names if name != "tags"}
+        labels = np.column_stack([table[task].to_numpy() for task in TASKS])
+        infer = infer_groups if self.config.signal == "graph" else infer_last_click
+        return dict(zip(TASKS, infer(self._world(), columns, labels, np.asarray(chunk)).T, strict=True))
+
+    def _world(self) -> World:
+        config = self.config
+        return World(
+            users=config.users or max(config.rows // 10, 1),
+            items=config.items or max(config.rows // 100, 1),
+            signal=config.signal,
+            conflict=config.conflict,
+            seed=config.seed,
+        )

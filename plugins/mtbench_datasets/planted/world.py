@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pyarrow as pa
 from scipy.special import expit
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Signal = Literal["none", "graph", "sequence", "text"]
 
 TASKS = ("click", "conversion", "like")
 CARDINALITIES = {"age": 6, "region": 10, "category": 12, "brand": 20, "device": 4}
-PAIRS = (("age", "category"), ("region", "category"), ("category", "device"))
+PAIRS = (("age", "category"), ("category", "device"))
 NUMERIC = ("activity", "price", "hour")
 TAGS = 20
 GROUPS = 5
@@ -39,11 +39,12 @@ TOPICS = (
 COMMON = "new best guide story today why first inside"
 
 # Shares of a utility's variance, one in all.
-_MAIN, _CURVE, _TAG, _PAIR, _SLOPE, _PRODUCT = 0.08, 0.06, 0.08, 0.08, 0.05, 0.05
+_MAIN, _CURVE, _TAG, _PAIR, _SLOPE, _PRODUCT = 0.10, 0.05, 0.09, 0.07, 0.06, 0.06
 _SCALE = 1.3  # standard deviation of a logit
 _SHARED = 0.85  # correlation of a task's utility with the one that the tasks share
 _EXTRA = 0.6  # share of the shared utility's variance that the signal carries
-_BIAS = np.array([-1.15, -1.75, -1.15])  # about 30 % positives, for conversions among the clicks
+_BIAS = np.array([-1.1, -1.55, -1.1])  # about 30 % positives, for conversions among the clicks
+_USER_SKEW = 1.25
 _BLOCK = 1 << 17
 
 
@@ -51,7 +52,7 @@ class World:
     """All that the generator knows before it draws a row.
 
     There are four utilities: one shared by the tasks and one of each task's own. Each is a sum of effects of the
-    observed features: a table per categorical feature and for three pairs of them, a curve per numeric feature, the mean
+    observed features: a table per categorical feature and for two pairs of them, a curve per numeric feature, the mean
     of the tags' weights, a slope of activity for each category, and the product of activity and price. The logit of task
     t is ``bias_t + scale * (r_t * shared + sqrt(1 - r_t ** 2) * own_t)``, where r is 0.85 for click and conversion, and
     0.85 * cos(pi * conflict) for like. A signal takes 60 % of the shared utility's variance.
@@ -70,9 +71,7 @@ class World:
 
     def _draw_effects(self, rng: Generator) -> None:
         self._main = {name: _standard(rng.normal(size=(size, 4))) for name, size in CARDINALITIES.items()}
-        self._pairs = {
-            (a, b): _standard(rng.normal(size=(CARDINALITIES[a], CARDINALITIES[b], 4))) for a, b in PAIRS
-        }
+        self._pairs = {(a, b): _standard(rng.normal(size=(CARDINALITIES[a], CARDINALITIES[b], 4))) for a, b in PAIRS}
         angle = rng.uniform(0, 2 * np.pi, (len(NUMERIC), 4))
         self._curves = dict(zip(NUMERIC, np.stack([np.cos(angle), np.sin(angle)], axis=1), strict=True))
         self._tag_weights = _standard(rng.normal(size=(TAGS, 4)))
@@ -89,7 +88,9 @@ class World:
         self.user_group = rng.integers(GROUPS, size=size, dtype=np.int8)
 
     def _draw_items(self, size: int, rng: Generator) -> None:
-        self.items = {name: rng.integers(CARDINALITIES[name], size=size, dtype=np.int8) for name in ("category", "brand")}
+        self.items = {
+            name: rng.integers(CARDINALITIES[name], size=size, dtype=np.int8) for name in ("category", "brand")
+        }
         self.items["price"] = np.exp(2 + rng.normal(size=size) / 2).astype(np.float32)
         self.item_group = rng.integers(GROUPS, size=size, dtype=np.int8)
         first = rng.integers(TAGS, size=(size, 1))
@@ -107,10 +108,37 @@ class World:
             topics = self.topic.tolist()
             self.titles = [" ".join(words[t][w] for w in row) for t, row in zip(topics, chosen, strict=True)]
 
+    def draw_users(self, rng: Generator, size: int) -> NDArray[np.int32]:
+        """Return the user of each row; some have several times as many as others."""
+        return (len(self.user_group) * rng.random(size) ** _USER_SKEW).astype(np.int32)
+
     def user_share(self) -> NDArray[np.float64]:
-        """Return each user's share of the rows."""
-        edges = np.linspace(0, 1, len(self.user_group) + 1) ** (1 / 1.25)
-        return np.diff(edges)
+        """Return each user's expected share of the rows."""
+        share: NDArray[np.float64] = np.diff(np.linspace(0, 1, len(self.user_group) + 1) ** (1 / _USER_SKEW))
+        return share
+
+    def draw_items(self, rng: Generator, size: int) -> NDArray[np.int32]:
+        """Return the item of each row: popular ones, or where titles matter new ones, of a catalogue that grows tenfold."""
+        count = len(self.item_group)
+        where = rng.random(size) ** 2
+        if self.signal != "text":
+            return (count * where).astype(np.int32)
+        known = np.linspace(0.1, 1, size) * count
+        return np.ceil(known * (1 - where) - 1).clip(0).astype(np.int32)
+
+    def tags_of(self, item: NDArray[np.int32]) -> pa.ListArray:
+        """Return each row's list of tags."""
+        carried = np.arange(self.tags.shape[1]) < self.tag_counts[:, None]
+        lists = pa.ListArray.from_arrays(np.append(0, self.tag_counts.cumsum()).astype(np.int32), self.tags[carried])
+        return lists.take(pa.array(item))
+
+    def extra(self, columns: Columns) -> NDArray[np.float64]:
+        """Return each row's signal where it follows from user and item alone."""
+        if self.signal == "graph":
+            return self.affinity[self.user_group[columns["user"]], self.item_group[columns["item"]]]
+        if self.signal == "text":
+            return self.topic_taste[columns["age"], self.topic[columns["item"]]]
+        return np.zeros(len(columns["item"]))
 
     def base(self, columns: Columns) -> NDArray[np.float64]:
         """Return the logits that the features alone give, shape (rows, tasks)."""

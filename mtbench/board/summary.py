@@ -1,0 +1,231 @@
+"""What tables say of records: which are comparable, in what order, their means, and what tells rows apart."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from mtbench.data.cache import canonical_json, content_hash
+from mtbench.record import NAME_DIGITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mtbench.record import Recipe, Record, Written
+
+Split = Literal["valid", "test"]
+
+RANKED_SEEDS = 5
+SCIENTIFIC_BELOW = 0.001
+SHORT_FROM = 1000
+BOUNDS = {
+    "constant": ("constant predictor", "predicts the mean label of the training rows"),
+    "reachable": ("reachable optimum", "is the best prediction from what earlier rows tell"),
+    "optimum": ("optimum", "predicts the truth that generated the labels"),
+}
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation over seeds; one seed has no deviation."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records that may stand in one table: the best mean improvement first, those without one last, then by name."""
+
+    identity: Mapping[str, Any]
+    written: tuple[Written, ...]
+
+    @property
+    def name(self) -> str:
+        """A short name that only this group has."""
+        return content_hash(self.identity)[:NAME_DIGITS]
+
+    @property
+    def recipe(self) -> Recipe:
+        """A recipe whose dataset, split and tasks are those of every record."""
+        return self.written[0].record.recipe
+
+    @property
+    def records(self) -> list[Record]:
+        """The records without their files."""
+        return [record for record, _ in self.written]
+
+
+def groups(written: Iterable[Written]) -> list[Group]:
+    """Divide records into comparable groups, ordered by dataset."""
+    members: dict[str, list[Written]] = {}
+    identities = {}
+    for each in written:
+        found = identity(each.record.recipe)
+        text = canonical_json(found)
+        identities[text] = found
+        members.setdefault(text, []).append(each)
+    return [
+        Group(identities[text], tuple(sorted(members[text], key=_order)))
+        for text in sorted(members, key=lambda text: (identities[text]["dataset"]["name"], text))
+    ]
+
+
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """Return what records must share to be compared: dataset, split, tasks and the versions of the primary metrics."""
+    primary = {task.primary for task in recipe.tasks}
+    dataset = recipe.dataset
+    return {
+        "dataset": dataset.model_dump(mode="json", exclude={"provenance"})
+        | {"distribution": dataset.provenance.distribution},
+        "split": recipe.split.model_dump(mode="json"),
+        "tasks": [task.model_dump(mode="json") for task in recipe.tasks],
+        "metrics": {
+            name: metric.model_dump(mode="json", exclude={"provenance"})
+            | {"distribution": metric.provenance.distribution}
+            for name, metric in recipe.metrics.items()
+            if name in primary
+        },
+    }
+
+
+def _order(written: Written) -> tuple[bool, float, str, str]:
+    record, path = written
+    score = improvement(record)
+    return score is None, -(score or 0.0), record.recipe.model.name, path.name
+
+
+def improvement(record: Record, kind: str | None = None) -> float | None:
+    """Return the mean over tasks of the share of the way from the constant predictor to a perfect model.
+
+    It is of the primary metrics on test, the model's own or those of a kind of bound; None where any task has none.
+    """
+    shares = []
+    for task in record.recipe.tasks:
+        metric = record.recipe.metrics.get(task.primary)
+        value = bound(record, kind, task.name, task.primary) if kind else record.mean(task.name, task.primary)
+        constant = bound(record, "constant", task.name, task.primary)
+        if metric is None or value is None or constant is None or constant == metric.best:
+            return None
+        shares.append((value - constant) / (metric.best - constant))
+    return sum(shares) / len(shares) if shares else None
+
+
+def bound(record: Record, kind: str, task: str, metric: str, split: Split = "test") -> float | None:
+    """Return the value of the constant predictor or of an optimum."""
+    cell = record.bounds.get(kind, {}).get(task, {}).get(metric)
+    found = spread(getattr(cell, split)) if cell else None
+    return found.mean if found else None
+
+
+def bound_kinds(records: Iterable[Record]) -> list[str]:
+    """Return the kinds of bounds that records have, from the worst to the best."""
+    found = {kind for record in records for kind in record.bounds}
+    return [kind for kind in BOUNDS if kind in found] + sorted(found - BOUNDS.keys())
+
+
+def values(record: Record, task: str, metric: str, split: Split = "test") -> list[float | None]:
+    """Return the values over seeds; none if the metric was not computed."""
+    cell = record.results.get(task, {}).get(metric)
+    return list(getattr(cell, split)) if cell else []
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Return mean and deviation; None where any seed has no value."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    mean = sum(known) / len(known)
+    rest = len(known) - 1
+    return Spread(mean, math.hypot(*(value - mean for value in known)) / math.sqrt(rest) if rest else None)
+
+
+def reasons(record: Record, task: str, metric: str, split: Split = "test") -> str:
+    """Return why a value is undefined, by seed where the seeds differ."""
+    seeds = record.recipe.seeds
+    found = {seed: record.undefined.get(f"{task}.{metric}.{split}.{seed}") for seed in seeds}
+    texts = set(found.values())
+    if texts == {None}:
+        return "not in the record"
+    if len(texts) == 1:
+        return str(texts.pop())
+    return "; ".join(f"seed {seed}: {reason}" for seed, reason in found.items() if reason)
+
+
+def differences(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return, for each record of a group, what tells it apart.
+
+    These are the model settings and the code in which records of the same model differ, everything else in which it
+    differs from most records, and its digest where one recipe came out in several ways.
+    """
+    models = [flat(record.recipe.model.settings) | _code("code", record.recipe.model) for record in records]
+    others = [_circumstances(record) for record in records]
+    usual = _usual(others)
+    keys = Counter(record.key for record in records)
+    found = []
+    for record, model, other in zip(records, models, others, strict=True):
+        name = record.recipe.model.name
+        same = [one for one, each in zip(models, records, strict=True) if each.recipe.model.name == name]
+        settings = {key: text for key, text in model.items() if any(one.get(key) != text for one in same)}
+        settings |= {key: text for key, text in other.items() if usual.get(key) != text}
+        if keys[record.key] > 1:
+            settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]
+        found.append(settings)
+    return found
+
+
+def _usual(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return, by key, the text that more than half of the settings have."""
+    counts = Counter(item for each in settings for item in each.items())
+    return {key: text for (key, text), count in counts.items() if 2 * count > len(settings)}
+
+
+def _circumstances(record: Record) -> dict[str, str]:
+    recipe = record.recipe
+    balancer = {"balancer": recipe.balancer.name} | flat(recipe.balancer.settings, "balancer.")
+    return {
+        **balancer,
+        **_code("balancer.code", recipe.balancer),
+        **flat(recipe.training, "training."),
+        **flat(recipe.inputs, "inputs."),
+        **flat(recipe.budget.model_dump(mode="json"), "budget."),
+        "seeds": seeds(recipe.seeds),
+        "mtbench": recipe.mtbench,
+        "device": record.measured.device,
+    }
+
+
+def _code(key: str, part: Any) -> dict[str, str]:
+    return {key: f"{part.provenance.distribution} {part.provenance.sha256[:8]}"}
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings under dotted keys, values as text."""
+    flat = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return flat
+
+
+def seeds(numbers: Sequence[int]) -> str:
+    """Return seeds as text, a run of three or more as ``0-4``."""
+    run = len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))  # noqa: PLR2004
+    return f"{numbers[0]}-{numbers[-1]}" if run else ", ".join(map(str, numbers))
+
+
+def form(value: float) -> str:
+    """Return the format that shows a mean, and its deviation with the same digits: four decimals unless it is large or tiny."""
+    if abs(value) >= SHORT_FROM:
+        return ",.1f"
+    return ".2e" if 0 < abs(value) < SCIENTIFIC_BELOW else ".4f"
+
+
+def texts(found: Spread) -> tuple[str, str]:
+    """Return mean and deviation as they are shown; no deviation is empty."""
+    shown = form(found.mean)
+    return format(found.mean, shown), "" if found.deviation is None else format(found.deviation, shown)

@@ -1,0 +1,156 @@
+"""The table that stands in the terminal after a run."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from mtbench.board import summary
+from mtbench.cli.options import stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from mtbench.board.summary import Group
+    from mtbench.record import Record, Written
+    from mtbench.schema import Task
+
+HEAD_WIDTH = 18
+MODEL_WIDTH = 26
+GAP = 3
+UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"))
+
+
+class Column(NamedTuple):
+    """A head of several lines and one cell per row."""
+
+    head: list[str]
+    cells: list[Text]
+
+    @property
+    def width(self) -> int:
+        """Width of the longest line."""
+        return max(len(line) for line in (*self.head, *(cell.plain for cell in self.cells)))
+
+
+def show_results(done: Sequence[Written]) -> None:
+    """Print the primary metric of every task on test, as many tables wide as the terminal needs."""
+    console = stdout()
+    for group in summary.groups(done):
+        _show(group, console)
+
+
+def _show(group: Group, console: Console) -> None:
+    records = group.records
+    kinds = summary.bound_kinds(records)
+    names = _names(records, kinds)
+    columns = [_task_column(records, kinds, task) for task in group.recipe.tasks]
+    columns += [
+        _column("parameters", [human(record.measured.parameters) for record in records], kinds),
+        _column("seconds", [f"{record.measured.seconds:,.1f}" for record in records], kinds),
+    ]
+    for part in _fitting(columns, console.width - names.width):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("\n".join(names.head), overflow="fold", vertical="top")
+        for column in part:
+            table.add_column("\n".join(column.head), justify="right", no_wrap=True)
+        for index, name in enumerate(names.cells):
+            table.add_row(name, *(column.cells[index] for column in part), end_section=index == len(records) - 1)
+        console.print()
+        console.print(table)
+    console.print()
+    for line in _notes(group):
+        console.print(line, style="dim")
+
+
+def _names(records: Sequence[Record], kinds: Sequence[str]) -> Column:
+    """Return the first column: models with what tells them apart below, then the bounds."""
+    cells = []
+    for record, settings in zip(records, summary.differences(records), strict=True):
+        name = Text(record.recipe.model.name, overflow="fold")
+        for key, text in settings.items():
+            for line in textwrap.wrap(f"{key} {text}", MODEL_WIDTH - 2):
+                name.append(f"\n  {line}", style="dim")
+        cells.append(name)
+    return Column(["", "model"], cells + [Text(summary.BOUNDS.get(kind, (kind,))[0], style="dim") for kind in kinds])
+
+
+def _task_column(records: Sequence[Record], kinds: Sequence[str], task: Task) -> Column:
+    """Return the means and deviations of a task's primary metric, aligned; the best mean bold."""
+    metric = task.primary
+    spreads = [summary.spread(summary.values(record, task.name, metric)) for record in records]
+    shown = [("–", "") if spread is None else summary.texts(spread) for spread in spreads]
+    for kind in kinds:
+        found = [summary.bound(record, kind, task.name, metric) for record in records]
+        known = [value for value in found if value is not None]
+        shown.append((format(known[0], summary.form(known[0])) if known else "–", ""))
+    shown = [(mean, f" ± {deviation}" if deviation else "") for mean, deviation in shown]
+    width = max(len(deviation) for _, deviation in shown)
+    best = _best(records, task, spreads)
+    cells = [
+        Text(mean, style="bold" if index in best else "").append(deviation.ljust(width), style="not bold")
+        for index, (mean, deviation) in enumerate(shown)
+    ]
+    for cell in cells[len(records) :]:
+        cell.stylize("dim")
+    given = textwrap.wrap(f"given {task.given}", HEAD_WIDTH) if task.given else []
+    part = next((record.recipe.metrics[metric] for record in records if metric in record.recipe.metrics), None)
+    arrow = "" if part is None else " ↑" if part.higher_is_better else " ↓"
+    return Column([*textwrap.wrap(task.name, HEAD_WIDTH), *given, f"{metric}{arrow}"], cells)
+
+
+def _best(records: Sequence[Record], task: Task, spreads: Sequence[summary.Spread | None]) -> set[int]:
+    """Return which rows have the best mean; none if there is nothing to choose from or any has a single seed."""
+    known = {index: spread for index, spread in enumerate(spreads) if spread is not None}
+    part = records[0].recipe.metrics.get(task.primary)
+    if part is None or len(known) < 2 or any(spread.deviation is None for spread in known.values()):  # noqa: PLR2004
+        return set()
+    best = (max if part.higher_is_better else min)(spread.mean for spread in known.values())
+    return {index for index, spread in known.items() if spread.mean == best}
+
+
+def _column(head: str, texts: Sequence[str], kinds: Sequence[str]) -> Column:
+    return Column([head], [Text(text) for text in (*texts, *("" for _ in kinds))])
+
+
+def _fitting(columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """Divide columns into tables of at most this width, each with one column at least."""
+    parts: list[list[Column]] = [[]]
+    free = width
+    for column in columns:
+        needed = column.width + GAP
+        if parts[-1] and needed > free:
+            parts.append([])
+            free = width
+        parts[-1].append(column)
+        free -= needed
+    return parts
+
+
+def _notes(group: Group) -> list[str]:
+    records = group.records
+    counts = sorted({len(record.recipe.seeds) for record in records})
+    over = f"{counts[0]} seeds" if len(counts) == 1 else "each row's seeds"
+    notes = ["test rows; arrows point to better values"]
+    if counts[-1] > 1:
+        notes.append(f"± is the standard deviation over {over}; bold is the best mean, which within ± means nothing")
+    for record in records:
+        for task in group.recipe.tasks:
+            if summary.spread(summary.values(record, task.name, task.primary)) is None:
+                reason = summary.reasons(record, task.name, task.primary)
+                notes.append(f"– {record.recipe.model.name}, {task.name} {task.primary}: {reason}")
+    return notes
+
+
+def human(count: int) -> str:
+    """Return a count with three digits and a unit: 812, 1.23M."""
+    for size, unit in UNITS:
+        if count >= size:
+            return f"{count / size:.3g}{unit}" if count < 1000 * size else f"{count / size:,.0f}{unit}"  # noqa: PLR2004
+    return str(count)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module, metadata
+
+import pytest
+
+import mtbench
+
+HEAVY = {"torch", "pandas", "dgl", "numpy", "scipy", "pyarrow", "pytorch_lightning", "torchmetrics"}
+LOADED = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+
+
+def run(*arguments: str, code: str = "", **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code + "from mtbench.cli import main; main()", *arguments]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command, text=True, check=False, **options)  # noqa: S603 - our own command line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("plugins",),
+        *(("list", f"{kind}s") for kind in ("model", "dataset", "metric", "balancer", "input", "launcher")),
+    ],
+)
+def test_listing_loads_no_heavy_library(arguments):
+    done = run(*arguments, code=LOADED)
+    assert done.returncode == 0
+    loaded = set(done.stderr.split())
+    assert "mtbench.registry" in loaded
+    assert not HEAVY & loaded
+
+
+def test_importing_the_package_loads_nothing_else_of_it():
+    code = "import sys, mtbench; dir(mtbench); print(*(name for name in sys.modules if name.startswith('mtbench')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - fixed code
+    assert done.stdout.split() == ["mtbench"]
+
+
+def test_every_public_name_is_found_where_it_lives():
+    for name in set(mtbench.__all__) - {"__version__"}:
+        found = getattr(mtbench, name)
+        assert found is vars(import_module(mtbench._HOMES[name]))[name]
+        assert name == "hookimpl" or found.__module__ == mtbench._HOMES[name]
+    assert set(mtbench.__all__) == {*mtbench._HOMES, "__version__"} <= set(dir(mtbench))
+    with pytest.raises(AttributeError, match="module 'mtbench' has no attribute 'runn'"):
+        mtbench.runn  # noqa: B018
+
+
+def test_the_version_is_the_installed_one():
+    assert run("--version").stdout == f"mtbench {metadata.version('mtbench')}\n"
+    assert mtbench.__version__ == metadata.version("mtbench")
+
+
+def test_no_arguments_show_the_help_and_a_mistyped_command_a_suggestion():
+    assert "Usage: mtbench" in run().stdout
+    done = run("lst")
+    assert done.returncode == 2
+    assert "Did you mean 'list'?" in done.stderr
+
+
+def test_a_users_mistake_has_no_traceback_unless_asked_for():
+    plain = run("show", "model", "absent")
+    assert (plain.returncode, plain.stdout) == (1, "")
+    assert plain.stderr.startswith("error: there is no model 'absent'")
+    assert "Traceback" not in plain.stderr
+    debugged = run("show", "model", "absent", env={**os.environ, "MTBENCH_DEBUG": "1"})
+    assert debugged.returncode == 1
+    assert "Traceback" in debugged.stderr
+
+
+def test_ctrl_c_is_quiet(tmp_path):
+    path = tmp_path / "interrupt.py"
+    path.write_text("raise KeyboardInterrupt\n")
+    done = run("plugins", "--plugin", str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("arguments", [("list", "metrics"), ("list", "metrics", "--json"), ("--help",)])
+def test_a_closed_pipe_is_quiet(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(*arguments, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_json_stays_alone_on_stdout_when_plugins_print_and_calls_are_traced(tmp_path):
+    path = tmp_path / "loud.py"
+    path.write_text("print('loud')\n")
+    done = run("plugins", "--plugin", str(path), "--json", env={**os.environ, "MTBENCH_TRACE_PLUGINS": "1"})
+    assert str(path) in {each["name"] for each in json.loads(done.stdout)["plugins"]}
+    assert "loud\n" in done.stderr
+    assert "mtbench_models(register)" in done.stderr
