@@ -216,7 +216,9 @@ def _column_values(records: list[Record], column: Column, split: Split, notes: N
         spread = summary.spread(row)
         if spread is None:
             reason = summary.reasons(record, column.task.name, column.metric, split)
-            return Value("–", note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}"))
+            return Value(
+                summary.UNDEFINED, note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}")
+            )
         mean, deviation = summary.texts(spread)
         seeds = "; ".join(f"seed {seed}: {value}" for seed, value in zip(record.recipe.seeds, row, strict=False))
         dots = [50.0 if best == worst else 100 * (value - worst) / (best - worst) for value in row if value is not None]
@@ -246,7 +248,9 @@ def _bounds(records: list[Record], columns: list[Column], split: Split, notes: N
             (share for record in records if (share := summary.improvement(record, kind)) is not None), None
         )
         for texts in zip_longest(*found, fillvalue=""):
-            values = [Value("–", note=notes.number(missing)) if text is None else Value(text) for text in texts]
+            values = [
+                Value(summary.UNDEFINED, note=notes.number(missing)) if text is None else Value(text) for text in texts
+            ]
             rows.append(Row(name, values, explanation=explanation, improvement=improvement))
     return rows
 

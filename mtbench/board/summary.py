@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Split = Literal["valid", "test"]
 
 RANKED_SEEDS = 5
+UNDEFINED = "\N{EN DASH}"
 SCIENTIFIC_BELOW = 0.001
 SHORT_FROM = 1000
 BOUNDS = {
@@ -203,13 +204,13 @@ def _code(key: str, part: Any) -> dict[str, str]:
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return nested settings under dotted keys, values as text."""
-    flat = {}
+    found: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, dict) and value:
-            flat |= flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return flat
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return found
 
 
 def seeds(numbers: Sequence[int]) -> str:
@@ -219,7 +220,7 @@ def seeds(numbers: Sequence[int]) -> str:
 
 
 def form(value: float) -> str:
-    """Return the format that shows a mean, and its deviation with the same digits: four decimals unless it is large or tiny."""
+    """Return the format of a mean and of its deviation: four decimals unless the mean is large or tiny."""
     if abs(value) >= SHORT_FROM:
         return ",.1f"
     return ".2e" if 0 < abs(value) < SCIENTIFIC_BELOW else ".4f"

@@ -18,7 +18,9 @@ def _board() -> None:
 @app.command()
 def build(
     records: Annotated[Path, typer.Option(help="Folder of records.")] = Path("records"),
-    out: Annotated[Path | None, typer.Option(help="Folder for the page; 'site' in the records' folder unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page; 'site' in the records' folder unless given.")
+    ] = None,
 ) -> None:
     """Build the page: a static site that needs no network and no JavaScript."""
     from mtbench.board import page  # noqa: PLC0415

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +38,16 @@ class Column(NamedTuple):
     @property
     def width(self) -> int:
         """Width of the longest line."""
-        return max(len(line) for line in (*self.head, *(cell.plain for cell in self.cells)))
+        return max(
+            cell_len(line) for text in (*self.head, *(cell.plain for cell in self.cells)) for line in text.split("\n")
+        )
+
+    def right(self, row: int) -> Text:
+        """Return a cell against the right edge; what is padded on its right stays padded, unlike in rich."""
+        cell = self.cells[row].copy()
+        cell.pad_left(self.width - cell.cell_len)
+        cell.justify = "left"
+        return cell
 
 
 def show_results(done: Sequence[Written]) -> None:
@@ -61,7 +72,7 @@ def _show(group: Group, console: Console) -> None:
         for column in part:
             table.add_column("\n".join(column.head), justify="right", no_wrap=True)
         for index, name in enumerate(names.cells):
-            table.add_row(name, *(column.cells[index] for column in part), end_section=index == len(records) - 1)
+            table.add_row(name, *(column.right(index) for column in part), end_section=index == len(records) - 1)
         console.print()
         console.print(table)
     console.print()
@@ -85,18 +96,20 @@ def _task_column(records: Sequence[Record], kinds: Sequence[str], task: Task) ->
     """Return the means and deviations of a task's primary metric, aligned; the best mean bold."""
     metric = task.primary
     spreads = [summary.spread(summary.values(record, task.name, metric)) for record in records]
-    shown = [("–", "") if spread is None else summary.texts(spread) for spread in spreads]
+    shown = [(summary.UNDEFINED, "") if spread is None else summary.texts(spread) for spread in spreads]
     for kind in kinds:
         found = [summary.bound(record, kind, task.name, metric) for record in records]
         known = [value for value in found if value is not None]
-        shown.append((format(known[0], summary.form(known[0])) if known else "–", ""))
+        shown.append((format(known[0], summary.form(known[0])) if known else summary.UNDEFINED, ""))
     shown = [(mean, f" ± {deviation}" if deviation else "") for mean, deviation in shown]
-    width = max(len(deviation) for _, deviation in shown)
     best = _best(records, task, spreads)
     cells = [
-        Text(mean, style="bold" if index in best else "").append(deviation.ljust(width), style="not bold")
+        Text(mean, style="bold" if index in best else "").append(deviation, style="not bold")
         for index, (mean, deviation) in enumerate(shown)
     ]
+    widest = max(len(deviation) for _, deviation in shown)
+    for cell, (_, deviation) in zip(cells, shown, strict=True):
+        cell.pad_right(widest - len(deviation))
     for cell in cells[len(records) :]:
         cell.stylize("dim")
     given = textwrap.wrap(f"given {task.given}", HEAD_WIDTH) if task.given else []
@@ -120,17 +133,15 @@ def _column(head: str, texts: Sequence[str], kinds: Sequence[str]) -> Column:
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """Divide columns into tables of at most this width, each with one column at least."""
-    parts: list[list[Column]] = [[]]
-    free = width
-    for column in columns:
-        needed = column.width + GAP
-        if parts[-1] and needed > free:
-            parts.append([])
-            free = width
-        parts[-1].append(column)
-        free -= needed
-    return parts
+    """Divide columns into as few tables of at most this width as there can be, about equally wide."""
+    widths = [column.width + GAP for column in columns]
+    middles = [right - width / 2 for right, width in zip(accumulate(widths), widths, strict=True)]
+    for count in range(1, len(columns) + 1):
+        places = [int(middle / sum(widths) * count) for middle in middles]
+        parts = [[index for index, place in enumerate(places) if place == part] for part in range(count)]
+        if all(sum(widths[index] for index in part) <= width for part in parts):
+            break
+    return [[columns[index] for index in part] for part in parts if part]
 
 
 def _notes(group: Group) -> list[str]:
@@ -139,18 +150,19 @@ def _notes(group: Group) -> list[str]:
     over = f"{counts[0]} seeds" if len(counts) == 1 else "each row's seeds"
     notes = ["test rows; arrows point to better values"]
     if counts[-1] > 1:
-        notes.append(f"± is the standard deviation over {over}; bold is the best mean, which within ± means nothing")
+        notes.append(f"± is the standard deviation over {over}; bold is the best mean,")
+        notes.append("  but a difference within ± means nothing")
     for record in records:
         for task in group.recipe.tasks:
             if summary.spread(summary.values(record, task.name, task.primary)) is None:
                 reason = summary.reasons(record, task.name, task.primary)
-                notes.append(f"– {record.recipe.model.name}, {task.name} {task.primary}: {reason}")
+                notes.append(f"{summary.UNDEFINED} {record.recipe.model.name}, {task.name} {task.primary}: {reason}")
     return notes
 
 
 def human(count: int) -> str:
     """Return a count with three digits and a unit: 812, 1.23M."""
     for size, unit in UNITS:
-        if count >= size:
-            return f"{count / size:.3g}{unit}" if count < 1000 * size else f"{count / size:,.0f}{unit}"  # noqa: PLR2004
+        if count >= 0.9995 * size:
+            return f"{count / size:.3g}{unit}" if count < 1000 * size else f"{count / size:,.0f}{unit}"
     return str(count)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from mtbench.model import ModelConfig, MultiTaskModel
+from mtbench.model import MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
-from mtbench.schema import Choice, FloatRange, IntRange
+from mtbench.schema import Choice, IntRange
+from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,18 +21,12 @@ if TYPE_CHECKING:
 class MMoE(MultiTaskModel):
     """Experts shared by all tasks, mixed for each task by a softmax gate of its own (Ma et al., KDD 2018)."""
 
-    class Config(ModelConfig):
+    class Config(TowerConfig):
         """Settings of MMoE."""
 
         experts: Annotated[int, IntRange(2, 16)] = Field(8, gt=0, description="Experts shared by all tasks.")
         expert_layers: Annotated[tuple[PositiveInt, ...], Choice(((64, 32), (128, 64), (256, 128)))] = Field(
             (128, 64), min_length=1, description="Layer sizes of an expert."
-        )
-        tower_layers: Annotated[tuple[PositiveInt, ...], Choice(((32,), (64, 32), (128, 64)))] = Field(
-            (64, 32), description="Layer sizes of a task's tower."
-        )
-        dropout: Annotated[float, FloatRange(0.0, 0.5)] = Field(
-            0.2, ge=0, lt=1, description="Dropout after every hidden layer."
         )
 
     paper: ClassVar[str] = (
@@ -42,9 +37,9 @@ class MMoE(MultiTaskModel):
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
         self.embed = FeatureEmbedding(data, config.embedding_dim)
-        self.experts = StackedMLP(config.experts, self.embed.width, config.expert_layers, config.dropout)
+        self.experts = StackedMLP(config.experts, self.embed.width, config.expert_layers, config.dropout, config.norm)
         self.gates = StackedLinear(data.num_tasks, self.embed.width, config.experts)
-        self.towers = Towers(data.num_tasks, self.experts.width, config.tower_layers, config.dropout)
+        self.towers = Towers(data.num_tasks, self.experts.width, config.tower_layers, config.dropout, config.norm)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits, shape (batch, tasks)."""

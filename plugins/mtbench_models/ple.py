@@ -8,9 +8,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from mtbench.model import ModelConfig, MultiTaskModel
+from mtbench.model import MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
-from mtbench.schema import Choice, FloatRange, IntRange
+from mtbench.schema import Choice, IntRange
+from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from mtbench.data.batches import Batch
@@ -31,7 +32,7 @@ class ExtractionLevel(nn.Module):
         self.task_experts = config.task_experts
         self.own = tasks * config.task_experts
         total = self.own + config.shared_experts
-        self.experts = StackedMLP(total, in_features, config.expert_layers, config.dropout)
+        self.experts = StackedMLP(total, in_features, config.expert_layers, config.dropout, config.norm)
         self.task_gates = StackedLinear(tasks, in_features, config.task_experts + config.shared_experts)
         self.shared_gate = None if last else StackedLinear(1, in_features, total)
         self.branches: Tensor
@@ -63,7 +64,7 @@ class PLE(MultiTaskModel):
     further task adds ``task_experts`` to every level.
     """
 
-    class Config(ModelConfig):
+    class Config(TowerConfig):
         """Settings of PLE."""
 
         levels: Annotated[int, IntRange(1, 3)] = Field(2, gt=0, description="Levels of experts, one above another.")
@@ -71,12 +72,6 @@ class PLE(MultiTaskModel):
         shared_experts: Annotated[int, IntRange(1, 8)] = Field(4, gt=0, description="Shared experts on a level.")
         expert_layers: Annotated[tuple[PositiveInt, ...], Choice(((64, 32), (128, 64), (256, 128)))] = Field(
             (128, 64), min_length=1, description="Layer sizes of an expert."
-        )
-        tower_layers: Annotated[tuple[PositiveInt, ...], Choice(((32,), (64, 32), (128, 64)))] = Field(
-            (64, 32), description="Layer sizes of a task's tower."
-        )
-        dropout: Annotated[float, FloatRange(0.0, 0.5)] = Field(
-            0.2, ge=0, lt=1, description="Dropout after every hidden layer."
         )
 
     paper: ClassVar[str] = (
@@ -98,7 +93,7 @@ class PLE(MultiTaskModel):
                 for level in range(config.levels)
             )
         )
-        self.towers = Towers(data.num_tasks, config.expert_layers[-1], config.tower_layers, config.dropout)
+        self.towers = Towers(data.num_tasks, config.expert_layers[-1], config.tower_layers, config.dropout, config.norm)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits, shape (batch, tasks)."""

@@ -59,15 +59,18 @@ METRICS = {"auc": (True, 1.0), "gauc": (True, 1.0), "logloss": (False, 0.0), "rm
 def make_record():
     """Return a function that makes a record: ``results`` maps task -> metric -> test values, one per seed.
 
-    Validation values are 0.01 larger. The rest is what ``bounds`` (task -> metric -> value, by kind), ``changes`` to the
-    recipe and ``measured`` say.
+    Validation values are 0.01 larger. The rest is what ``bounds`` (task -> metric -> value, by kind), ``changes`` to
+    the recipe and ``measured`` say.
     """
 
-    def make(model="mmoe", results=None, *, tasks=None, settings=None, bounds=None, undefined=None, measured=None, **changes):
+    def make(
+        model="mmoe", results=None, *, tasks=None, settings=None, bounds=None, undefined=None, measured=None, **changes
+    ):
         results = results or {"click": {"auc": [0.71, 0.72, 0.74]}}
         tasks = tasks or [{"name": task, "metric": next(iter(metrics))} for task, metrics in results.items()]
         seeds = list(range(len(next(iter(next(iter(results.values())).values())))))
-        names = dict.fromkeys(name for metrics in results.values() for name in metrics)
+        settings = settings or {"experts": 8, "tower_layers": [64, 32]}
+        names = {name for metrics in results.values() for name in metrics}
         recipe = Recipe.model_validate({
             "mtbench": "0.1.0",
             "dataset": {
@@ -81,11 +84,12 @@ def make_record():
             },
             "tasks": tasks,
             "metrics": {
-                name: {"version": 1, "higher_is_better": METRICS[name][0], "best": METRICS[name][1], "provenance": PROVENANCE}
-                for name in names
+                name: {"version": 1, "higher_is_better": higher, "best": best, "provenance": PROVENANCE}
+                for name, (higher, best) in METRICS.items()
+                if name in names
             },
             "inputs": {"warmup": 0.0, "give": []},
-            "model": {"name": model, "settings": settings or {"experts": 8, "tower_layers": [64, 32]}, "provenance": PROVENANCE},
+            "model": {"name": model, "settings": settings, "provenance": PROVENANCE},
             "balancer": {"name": "equal", "settings": {}, "provenance": PROVENANCE},
             "training": {"max_epochs": 5, "batch_size": 2048, "learning_rate": 0.001, "select": "mean"},
             "seeds": seeds,
@@ -108,21 +112,26 @@ def make_record():
                 kind: {task: {name: _cell([value]) for name, value in each.items()} for task, each in of.items()}
                 for kind, of in (bounds or {}).items()
             },
-            measured=Measured.model_validate({
-                "created": "2025-03-01T12:00:00+00:00",
-                "environment": {"python": "3.11.9", "torch": "2.7.1"},
-                "device": "cpu",
-                "processes": 1,
-                "parameters": 1234567,
-                "flops_per_row": 25088.0,
-                "latency_seconds": 0.0042,
-                "peak_memory_bytes": 734003200,
-                "seconds": 4.0 * len(seeds),
-                "seeds": runs,
-                "test_opened": 1,
-                "warnings": [],
-            } | (measured or {})),
-            predictions=Predictions(sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", rows=60000),
+            measured=Measured.model_validate(
+                {
+                    "created": "2025-03-01T12:00:00+00:00",
+                    "environment": {"python": "3.11.9", "torch": "2.7.1"},
+                    "device": "cpu",
+                    "processes": 1,
+                    "parameters": 1234567,
+                    "flops_per_row": 25088.0,
+                    "latency_seconds": 0.0042,
+                    "peak_memory_bytes": 734003200,
+                    "seconds": 4.0 * len(seeds),
+                    "seeds": runs,
+                    "test_opened": 1,
+                    "warnings": [],
+                }
+                | (measured or {})
+            ),
+            predictions=Predictions(
+                sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", rows=60000
+            ),
         )
 
     return make

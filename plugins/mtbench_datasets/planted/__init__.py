@@ -29,6 +29,7 @@ _KINDS = {"tags": "multi"} | dict.fromkeys(NUMERIC, "numeric")
 class PlantedConfig(DatasetConfig):
     """Size of the data, and where their signal lies."""
 
+    ids: bool = Field(False, description="Embed user and item ids; they say nothing unless the signal is graph.")
     rows: int = Field(20_000, gt=0)
     users: int | None = Field(None, gt=0, description="Users; a tenth of the rows unless given.")
     items: int | None = Field(None, gt=0, description="Items; a hundredth of the rows unless given.")

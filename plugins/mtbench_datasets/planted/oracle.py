@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
 
-from mtbench_datasets.planted.world import CARDINALITIES, GROUPS, NO_CLICK, TASKS, World
+from mtbench_datasets.planted.world import GROUPS, NO_CLICK, TASKS, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +47,9 @@ def infer_groups(world: World, columns: Columns, labels: NDArray[np.int8], chunk
 def infer_last_click(world: World, columns: Columns, labels: NDArray[np.int8], chunk: NDArray[np.int64]) -> Floats:
     """Predict from the distribution of the category of the user's last click, shape (rows, tasks).
 
-    The last click in earlier chunks is known. Of what has happened since in rows that are not seen, only the user's mean
-    rate is used: unseen rows come as a Poisson process, and each moves the last click by the transition matrix of an
-    average row. Seen rows without a click are taken to tell nothing about unseen ones between them.
+    The last click in earlier chunks is known. Of the unseen rows since, only the user's mean rate is used: they come as
+    a Poisson process, and each moves the last click by the transition matrix of an average row. Seen rows without a
+    click are taken to tell nothing about unseen ones between them.
     """
     user, category = columns["user"].astype(np.int64), columns["category"]
     base = world.base(columns)
@@ -83,10 +83,10 @@ def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         yield rows[start : start + _BLOCK]
 
 
-def _expected(weight: Floats, chances: Floats) -> Floats:
+def _expected(weight: NDArray[np.floating[Any]], chances: Floats) -> Floats:
     """Average chances (rows, states, tasks) over states; conversions over the states of those who click."""
     clicking = weight * chances[..., 0]
-    expected = np.einsum("rs,rst->rt", weight, chances)
+    expected: Floats = np.einsum("rs,rst->rt", weight, chances)
     expected[:, 1] = (clicking * chances[..., 1]).sum(axis=1) / clicking.sum(axis=1)
     return expected
 

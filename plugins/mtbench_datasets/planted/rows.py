@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def draw(world: World, size: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.float64], NDArray[np.int8]]:
+def draw(world: World, size: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64], NDArray[np.int8]]:
     """Return the columns of ``size`` rows in the order of time, their true probabilities and labels (rows, tasks)."""
     rng = np.random.Generator(np.random.PCG64(world.rows))
     user = world.draw_users(rng, size)
     item = world.draw_items(rng, size)
-    columns: dict[str, NDArray[np.generic]] = {
+    columns: dict[str, NDArray[Any]] = {
         "user": user,
         "item": item,
         "time": 1_700_000_000 + 30 * np.arange(size) + rng.integers(30, size=size),
@@ -28,7 +28,9 @@ def draw(world: World, size: int) -> tuple[dict[str, NDArray[np.generic]], NDArr
     columns |= {name: values[item] for name, values in world.items.items()}
     base = world.base(columns)
     noise = rng.random((size, len(TASKS)))
-    extra = _follow(world, columns, base[:, 0], noise[:, 0]) if world.signal == "sequence" else world.extra(columns)
+    extra = (
+        _follow(world, columns, base[:, 0], noise[:, 0]) if world.signal == "sequence" else world.pair_signal(columns)
+    )
     truth = world.probabilities(base, extra)
     labels = (noise < truth).astype(np.int8)
     labels[:, 1] &= labels[:, 0]
@@ -36,7 +38,7 @@ def draw(world: World, size: int) -> tuple[dict[str, NDArray[np.generic]], NDArr
 
 
 def _follow(
-    world: World, columns: dict[str, NDArray[np.generic]], base: NDArray[np.float64], noise: NDArray[np.float64]
+    world: World, columns: dict[str, NDArray[Any]], base: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the sequence signal; the k-th rows of all users are drawn together, as each needs the click before it."""
     user, category = columns["user"], columns["category"]

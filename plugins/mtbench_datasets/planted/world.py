@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    Columns = Mapping[str, NDArray[np.generic]]
+    Columns = Mapping[str, NDArray[Any]]
 
 Signal = Literal["none", "graph", "sequence", "text"]
 
@@ -41,7 +41,7 @@ COMMON = "new best guide story today why first inside"
 # Shares of a utility's variance, one in all.
 _MAIN, _CURVE, _TAG, _PAIR, _SLOPE, _PRODUCT = 0.10, 0.05, 0.09, 0.07, 0.06, 0.06
 _SCALE = 1.3  # standard deviation of a logit
-_SHARED = 0.85  # correlation of a task's utility with the one that the tasks share
+_SHARED = 0.9  # correlation of a task's utility with the one that the tasks share
 _EXTRA = 0.6  # share of the shared utility's variance that the signal carries
 _BIAS = np.array([-1.1, -1.55, -1.1])  # about 30 % positives, for conversions among the clicks
 _USER_SKEW = 1.25
@@ -51,11 +51,11 @@ _BLOCK = 1 << 17
 class World:
     """All that the generator knows before it draws a row.
 
-    There are four utilities: one shared by the tasks and one of each task's own. Each is a sum of effects of the
+    There are four utilities: one that the tasks share and one of each task's own. Each is a sum of effects of the
     observed features: a table per categorical feature and for two pairs of them, a curve per numeric feature, the mean
-    of the tags' weights, a slope of activity for each category, and the product of activity and price. The logit of task
-    t is ``bias_t + scale * (r_t * shared + sqrt(1 - r_t ** 2) * own_t)``, where r is 0.85 for click and conversion, and
-    0.85 * cos(pi * conflict) for like. A signal takes 60 % of the shared utility's variance.
+    weight of the tags, a slope of activity for each category, and the product of activity and price. The logit of task
+    t is ``bias_t + 1.3 * (r_t * shared + sqrt(1 - r_t ** 2) * own_t)``, all utilities of variance one, where r is 0.9
+    for click and conversion and ``0.9 * cos(pi * conflict)`` for like. A signal takes 60 % of the shared variance.
     """
 
     def __init__(self, *, users: int, items: int, signal: Signal, conflict: float, seed: int) -> None:
@@ -100,7 +100,7 @@ class World:
         carried = np.arange(3) < self.tag_counts[:, None]
         total = (self._tag_weights[self.tags] * carried[..., None]).sum(axis=1)
         self._tag_effect = total / self.tag_counts[:, None] / np.sqrt(np.mean([1, 1 / 2, 1 / 3]))
-        self.topic = rng.integers(len(TOPICS), size=size)
+        self.topic = rng.integers(len(TOPICS), size=size, dtype=np.int8)
         words = [[*topic.split(), *COMMON.split()] for topic in TOPICS]
         chosen = np.hstack([rng.integers(8, size=(size, 4)), rng.integers(8, 16, size=(size, 2))])
         chosen = rng.permuted(chosen, axis=1).tolist()
@@ -118,7 +118,10 @@ class World:
         return share
 
     def draw_items(self, rng: Generator, size: int) -> NDArray[np.int32]:
-        """Return the item of each row: popular ones, or where titles matter new ones, of a catalogue that grows tenfold."""
+        """Return the item of each row: mostly popular ones.
+
+        Where titles matter, mostly new ones of a catalogue that grows tenfold, so that many are cold.
+        """
         count = len(self.item_group)
         where = rng.random(size) ** 2
         if self.signal != "text":
@@ -132,13 +135,16 @@ class World:
         lists = pa.ListArray.from_arrays(np.append(0, self.tag_counts.cumsum()).astype(np.int32), self.tags[carried])
         return lists.take(pa.array(item))
 
-    def extra(self, columns: Columns) -> NDArray[np.float64]:
+    def pair_signal(self, columns: Columns) -> NDArray[np.float64]:
         """Return each row's signal where it follows from user and item alone."""
         if self.signal == "graph":
-            return self.affinity[self.user_group[columns["user"]], self.item_group[columns["item"]]]
-        if self.signal == "text":
-            return self.topic_taste[columns["age"], self.topic[columns["item"]]]
-        return np.zeros(len(columns["item"]))
+            table, user, item = self.affinity, self.user_group[columns["user"]], self.item_group[columns["item"]]
+        elif self.signal == "text":
+            table, user, item = self.topic_taste, columns["age"], self.topic[columns["item"]]
+        else:
+            return np.zeros(len(columns["item"]))
+        signal: NDArray[np.float64] = table[user, item]
+        return signal
 
     def base(self, columns: Columns) -> NDArray[np.float64]:
         """Return the logits that the features alone give, shape (rows, tasks)."""
@@ -158,7 +164,7 @@ class World:
             "price": (price, (price**2 - 1) / np.sqrt(2)),
             "hour": (np.sqrt(2) * np.sin(day), np.sqrt(2) * np.cos(day)),
         }
-        total = np.sqrt(_TAG) * self._tag_effect[columns["item"]]
+        total: NDArray[np.float64] = np.sqrt(_TAG) * self._tag_effect[columns["item"]]
         for name, table in self._main.items():
             total += np.sqrt(_MAIN) * table[columns[name]]
         for (a, b), table in self._pairs.items():

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mtbench import record as records_
+from mtbench.board.page import build
+from mtbench.board.summary import UNDEFINED
+from mtbench.errors import MTBenchError
+
+VOID = {"meta", "link", "path"}
+
+
+class Parser(HTMLParser):
+    """Checks that tags are closed in order, and keeps elements, attributes and text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.tables, self.rows = [], [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in {"th", "td"}:
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"th", "td"} & set(self.open):
+            self.tables[-1][-1][-1] = " ".join(f"{self.tables[-1][-1][-1]} {data}".split())
+
+
+@pytest.fixture
+def page(tmp_path):
+    def make(*made):
+        (tmp_path / "records").mkdir(exist_ok=True)
+        for record in made:
+            records_.write(record, tmp_path / "records")
+        return build(tmp_path / "records", tmp_path / "records" / "site").read_text(encoding="utf-8")
+
+    return make
+
+
+def main_tables(html):
+    """Return the tables that are not folded away."""
+    return Parser(re.sub(r"<details.*?</details>", "", html, flags=re.DOTALL)).tables
+
+
+def row(table, name):
+    return next(cells for cells in table if cells and cells[0].split()[0] == name)
+
+
+def test_the_numbers_are_numpys(page, make_record):
+    rng = np.random.default_rng(3)
+    values = {
+        "click": {"auc": list(rng.uniform(0.6, 0.8, 5)), "logloss": list(rng.uniform(0.2, 0.4, 5))},
+        "rating": {"rmse": list(rng.uniform(0.8, 1.2, 5))},
+    }
+    html = page(make_record("mmoe", values))
+
+    def shown(numbers):
+        return f"{np.mean(numbers):.4f} ± {np.std(numbers, ddof=1):.4f}"
+
+    assert row(main_tables(html)[0], "mmoe")[1:3] == [shown(values["click"]["auc"]), shown(values["rating"]["rmse"])]
+    test, valid = Parser(html).tables[1:3]
+    assert test[0] == ["Model", "auc ↑", "logloss ↓"]
+    assert test[1][1:] == [shown(values["click"]["auc"]), shown(values["click"]["logloss"])]
+    assert valid[1][1:] == [shown(np.add(numbers, 0.01)) for numbers in values["click"].values()]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1234.5678, "1,234.6"), (0.00012345, "1.23e-04"), (0.0, "0.0000")])
+def test_large_and_tiny_numbers_keep_their_digits(page, make_record, value, shown):
+    assert row(main_tables(page(make_record("mmoe", {"spend": {"rmse": [value]}})))[0], "mmoe")[1] == shown
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path, make_record):
+    made = [make_record("ple"), make_record("mmoe"), make_record("mmoe", settings={"experts": 4})]
+    pages = []
+    for name, order in (("a", made), ("b", made[::-1])):
+        for each in order:
+            records_.write(each, tmp_path / name)
+        pages += [build(tmp_path / name, tmp_path / name / "site").read_bytes() for _ in range(2)]
+    assert len(set(pages)) == 1
+    assert str(tmp_path).encode() not in pages[0]
+
+
+def test_everything_from_a_record_is_escaped(page, make_record):
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    tasks = [{"name": evil, "metric": "auc"}]
+    made = make_record(
+        evil, {evil: {"auc": [0.5, None]}}, tasks=tasks, settings={evil: evil}, undefined={f"{evil}.auc.test.1": evil},
+        bounds={"constant": {evil: {"auc": 0.5}}, evil: {evil: {"auc": 0.6}}},
+        measured={"warnings": [evil], "environment": {evil: evil}, "device": evil},
+    )  # fmt: skip
+    dataset = made.recipe.dataset.model_copy(update={"name": evil, "settings": {evil: evil}, "files": {evil: evil}})
+    other = make_record(
+        evil, {evil: {"auc": [0.5, 0.6]}}, tasks=tasks, dataset=dataset.model_dump(), training={evil: evil}
+    )
+    html = page(made, other, make_record(evil, {evil: {"auc": [0.5, None]}}, settings={evil: "b"}))
+    tags = Parser(html).tags
+    assert not {"script", "img"} & {tag for tag, _ in tags}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    assert html.count("&lt;script&gt;alert(1)") > 10
+
+
+def test_the_page_asks_for_nothing_outside_itself(page, make_record):
+    html = page(make_record("mmoe"), make_record("mmoe", settings={"experts": 4}))
+    parsed = Parser(html)
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in parsed.tags:
+        assert "src" not in attributes
+        if "href" in attributes and tag == "a":
+            assert attributes["href"].startswith("../") or attributes["href"][1:] in ids
+    assert "url(" not in html
+    assert "@import" not in html
+    heads = [attributes for tag, attributes in parsed.tags if tag == "th"]
+    assert all(attributes.get("scope") in {"row", "col"} for attributes in heads)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recipe: recipe["dataset"]["settings"].update(threshold=3),
+        lambda recipe: recipe["dataset"].update(version=2),
+        lambda recipe: recipe["dataset"]["files"].update({"u.data": "0" * 64}),
+        lambda recipe: recipe["split"]["settings"].update(by="random"),
+        lambda recipe: recipe["split"]["fingerprints"].update(test="dd"),
+        lambda recipe: recipe["metrics"]["auc"].update(version=2),
+        lambda recipe: recipe["metrics"]["auc"]["provenance"].update(distribution="another"),
+        lambda recipe: recipe["tasks"][0].update(column="clicked"),
+    ],
+)
+def test_records_that_cannot_be_compared_share_no_table(page, make_record, change):
+    first = make_record("mmoe")
+    recipe = first.recipe.model_dump(mode="json")
+    change(recipe)
+    recipe["model"]["name"] = "ple"
+    second = make_record(**{key: value for key, value in recipe.items() if key != "model"} | {"model": "ple"})
+    tables = main_tables(page(first, second))
+    assert len(tables) == 2
+    assert sorted(table[1][0].split()[0] for table in tables) == ["mmoe", "ple"]
+
+
+def test_what_may_be_compared_shares_a_table_and_is_told_apart(page, make_record):
+    usual = {"max_epochs": 5, "batch_size": 2048, "learning_rate": 0.001, "select": "mean"}
+    html = page(
+        make_record("mmoe", {"click": {"auc": [0.8, 0.81]}}, settings={"experts": 16, "dropout": 0.1}),
+        make_record("mmoe", {"click": {"auc": [0.7, 0.71]}}, settings={"experts": 8, "dropout": 0.1}, training=usual),
+        make_record("ple", {"click": {"auc": [0.6, 0.61]}}, training={**usual, "learning_rate": 0.01}),
+    )
+    (table,) = main_tables(html)
+    names = sorted(cells[0] for cells in table[1:4])
+    assert names == ["mmoe unranked experts 16", "mmoe unranked experts 8", "ple unranked training.learning_rate 0.01"]
+
+
+def test_a_metric_of_two_versions_has_two_columns(page, make_record):
+    first = make_record("mmoe", {"click": {"auc": [0.7, 0.8], "gauc": [0.61, 0.62]}})
+    metrics = first.recipe.model_dump(mode="json")["metrics"]
+    metrics["gauc"]["version"] = 2
+    second = make_record("ple", {"click": {"auc": [0.7, 0.8], "gauc": [0.63, 0.64]}}, metrics=metrics)
+    tables = Parser(page(first, second)).tables
+    assert tables[1][0] == ["Model", "auc ↑", "gauc (v1) ↑", "gauc (v2) ↑"]
+    assert [cells[3] for cells in tables[1][1:3]] == [f"{UNDEFINED} 2", "0.6350 ± 0.0071"]
+
+
+def test_two_contents_of_one_key_are_two_rows(page, make_record):
+    first = make_record("mmoe", {"click": {"auc": [0.7, 0.71, 0.72]}})
+    second = make_record("mmoe", {"click": {"auc": [0.6, 0.61, 0.62]}})
+    assert first.key == second.key
+    (table,) = main_tables(page(first, second))
+    assert {cells[1] for cells in table[1:]} == {"0.7100 ± 0.0100", "0.6100 ± 0.0100"}
+    for made in (first, second):
+        assert sum(f"record {made.file_stem[-16:]}" in cells[0] for cells in table) == 1
+
+
+def test_rows_are_ordered_by_the_mean_improvement(page, make_record):
+    bounds = {
+        "constant": {"click": {"auc": 0.5}, "rating": {"rmse": 2.0}},
+        "optimum": {"click": {"auc": 0.9}, "rating": {"rmse": 0.5}},
+    }
+
+    def make(model, auc, rmse):
+        return make_record(model, {"click": {"auc": auc}, "rating": {"rmse": rmse}}, bounds=bounds)
+
+    html = page(
+        make("a", [0.75] * 5, [1.5] * 5),  # (0.5 + 0.25) / 2
+        make("b", [0.6] * 5, [1.0] * 5),  # (0.2 + 0.5) / 2
+        make("c", [0.7] * 5, [1.0] * 5),  # (0.4 + 0.5) / 2
+        make("d", [0.9, 0.9, 0.9, 0.9, None], [0.1] * 5),
+    )
+    (table,) = main_tables(html)
+    assert [(cells[0], cells[3]) for cells in table[1:]] == [
+        ("c", "45.0"),
+        ("a", "37.5"),
+        ("b", "35.0"),
+        ("d", UNDEFINED),
+        ("constant predictor", "0.0"),
+        ("optimum", "77.5"),
+    ]
+    assert table[-1][1:3] == ["0.9000", "0.5000"]
+
+
+def test_without_a_constant_predictor_rows_are_ordered_by_name(page, make_record):
+    html = page(make_record("b", {"click": {"auc": [0.9]}}), make_record("a", {"click": {"auc": [0.6]}}))
+    assert [cells[0].split()[0] for cells in main_tables(html)[0][1:]] == ["a", "b"]
+    assert "ordered by name" in html
+
+
+def test_the_undefined_is_a_dash_with_its_reason(page, make_record):
+    made = make_record(
+        "mmoe", {"click": {"auc": [0.7, None, 0.8]}}, undefined={"click.auc.test.1": "only the value 0 among 12 rows"}
+    )
+    html = page(made)
+    assert row(main_tables(html)[0], "mmoe")[1] == f"{UNDEFINED} 1"
+    assert "click auc on test: seed 1: only the value 0 among 12 rows</li>" in html
+    assert "0.75" not in html
+
+
+def test_fewer_than_five_seeds_are_unranked(page, make_record):
+    html = page(make_record("four", {"click": {"auc": [0.7] * 4}}), make_record("five", {"click": {"auc": [0.7] * 5}}))
+    (table,) = main_tables(html)
+    assert "unranked" in row(table, "four")[0]
+    assert "unranked" not in row(table, "five")[0]
+
+
+def test_a_damaged_file_is_named_and_left_out(page, tmp_path, make_record):
+    page(make_record("mmoe"), make_record("ple"))
+    records = tmp_path / "records"
+    (records / "broken.json").write_text("{")
+    (records / "folder.json").mkdir()
+    changed = next(path for path in records.glob("*.json") if path.is_file() and '"ple"' in path.read_text())
+    changed.write_text(changed.read_text().replace("0.74", "0.99"))
+    html = page()
+    assert [cells[0] for cells in main_tables(html)[0][1:]] == ["mmoe unranked"]
+    problems = re.findall(
+        r"<li>(.*?)</li>", re.search(r'<aside class="note problem">.*?</aside>', html, re.DOTALL).group()
+    )
+    assert [problem.partition(":")[0] for problem in problems] == sorted([changed.name, "broken.json", "folder.json"])
+    assert "its name is not the hash of its content" in "".join(problems)
+
+
+def test_a_record_that_lacks_what_it_names_is_shown_with_gaps(page, make_record):
+    made = make_record("mmoe", {"click": {"auc": [0.7, 0.8]}})
+    gaps = made.model_copy(
+        update={
+            "results": {},
+            "bounds": {"constant": {}},
+            "measured": made.measured.model_copy(update={"seeds": {}, "flops_per_row": None}),
+        }
+    )
+    html = page(gaps)
+    assert [cells[1] for cells in main_tables(html)[0][1:]] == [f"{UNDEFINED} 1", f"{UNDEFINED} 2"]
+
+
+def test_an_empty_folder_says_how_to_make_a_record(page):
+    html = page()
+    assert "mtbench run experiment.yaml" in html
+    assert Parser(html).tables == []
+
+
+def test_record_files_are_linked_and_lie_there(page, tmp_path, make_record):
+    html = page(make_record("mmoe"))
+    (link,) = re.findall(r'href="([^"#]+\.json)"', html)
+    assert (tmp_path / "records" / "site" / link).resolve().is_file()
+
+
+def test_folders_that_cannot_be_read_or_written(tmp_path):
+    with pytest.raises(MTBenchError, match="no such folder of records"):
+        build(tmp_path / "absent", tmp_path / "site")
+    (tmp_path / "site").write_text("")
+    with pytest.raises(MTBenchError, match=r"index\.html: the page cannot be written"):
+        build(tmp_path, tmp_path / "site")
+
+
+REPORT_MODULES = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+
+
+def run(*arguments, code=""):
+    command = [
+        sys.executable,
+        "-c",
+        code + "from mtbench.cli import main; main()",
+        "board",
+        "build",
+        *map(str, arguments),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
+
+
+def test_the_command_prints_the_path_and_loads_no_heavy_library(tmp_path, make_record):
+    records_.write(make_record("mmoe"), tmp_path)
+    done = run("--records", tmp_path, "--out", tmp_path / "out", code=REPORT_MODULES)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'index.html'}\n")
+    assert (tmp_path / "out" / "index.html").is_file()
+    loaded = set(done.stderr.split())
+    assert "jinja2" in loaded
+    assert not {"torch", "pandas", "numpy", "torchmetrics"} & loaded
+
+
+def test_a_missing_folder_is_a_users_mistake(tmp_path):
+    done = run("--records", tmp_path / "absent")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
