@@ -14,6 +14,7 @@ class MTBenchError(Exception):
 
 
 def suggestion(wrong: object, known: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the nearest known name, or an empty string."""
-    near = get_close_matches(str(wrong), list(known), n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    """Return ``" (did you mean 'x'?)"`` for the nearest known name in any case of letters, or an empty string."""
+    names = {name.casefold(): name for name in known}
+    near = get_close_matches(str(wrong).casefold(), names, n=1)
+    return f" (did you mean '{names[near[0]]}'?)" if near else ""

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.schema import FloatRange, IntRange, Name, Schema, Settings, Split
+from mtbench.errors import MTBenchError
+from mtbench.reading import joined, parse_yaml, problems_of, shown, validated
+from mtbench.schema import FloatRange, IntRange, Name, Schema, Settings, Split, named
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torchmetrics import Metric
 
     from mtbench.data.dataset import Dataset
     from mtbench.model import ModelConfig, MultiTaskModel
-    from mtbench.registry import Registry
+    from mtbench.registry import Kind, Registry
     from mtbench.training.balancing import Balancer
-
-S = TypeVar("S", bound=BaseModel)
 
 
 class Component(BaseModel):
@@ -37,11 +38,7 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _component(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-AnyComponent = Annotated[Component, BeforeValidator(_component)]
+AnyComponent = Annotated[Component, BeforeValidator(named, json_schema_input_type=Name | Component)]
 
 
 class Training(Settings):
@@ -71,15 +68,19 @@ class Inputs(Settings):
     give: tuple[AnyComponent, ...] = Field((), description="Inputs pooled into extra columns for every feature model.")
 
 
+Count = Annotated[int, Field(ge=1, le=1000)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1000)]
+
+
 class Experiment(Settings):
     """One dataset, some models, some seeds: everything that decides the numbers."""
 
-    dataset: AnyComponent
-    models: tuple[AnyComponent, ...] = Field(min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0, 1, 2), min_length=1, max_length=1000)
+    dataset: AnyComponent = Field(description="A dataset's name, or `{name: ..., setting: ...}`.")
+    models: tuple[AnyComponent, ...] = Field(min_length=1, description="Names, or `{name: ..., setting: ...}`.")
+    seeds: Seeds = Field((0, 1, 2), description="A list of seeds, or how many: 3 stands for [0, 1, 2].")
     split: Split | None = Field(None, description="The dataset's own default unless given.")
-    training: Training = Training()
-    balancer: AnyComponent = Component(name="equal")
+    training: Training = Field(Training(), description="How every model is trained.")
+    balancer: AnyComponent = Field(Component(name="equal"), description="How the losses of the tasks become one.")
     metrics: tuple[Name, ...] = Field(
         (
             "auc", "gauc", "pr_auc", "logloss", "normalized_entropy", "calibration_error",
@@ -88,24 +89,23 @@ class Experiment(Settings):
         min_length=1,
         description="Computed for every task of a fitting kind.",
     )  # fmt: skip
-    inputs: Inputs = Inputs()
+    inputs: Inputs = Field(Inputs(), description="What rows are given beyond their features.")
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", mode="before", json_schema_input_type=Count | Seeds)
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             if not 0 < value <= 1000:  # noqa: PLR2004
-                raise ValueError(f"{value} seeds; give a number from 1 to 1000, or a list of seeds")
+                raise ValueError(f"{shown(value)} seeds; give a number from 1 to 1000, or a list of seeds")
             return tuple(range(value))
         return value
 
-    @field_validator("models", "metrics", "seeds")
+    @field_validator("metrics", "seeds")
     @classmethod
     def _no_duplicates(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        for index, one in enumerate(value):
-            if one in value[:index]:
-                what = one.name if isinstance(one, Component) else one
-                raise ValueError(f"'{what}' is listed twice; remove one, or give it other settings")
+        if len(set(value)) < len(value):
+            twice = next(one for index, one in enumerate(value) if one in value[:index])
+            raise ValueError(f"{shown(twice)} is listed twice; remove one")
         return value
 
 
@@ -132,181 +132,150 @@ class Plan:
     metrics: Mapping[str, Metric]
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not the last one's victory."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        seen = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen and key != "<<":
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-def parse_yaml(text: str | bytes, where: str) -> Any:
-    """Return what a YAML text says. Raises MTBenchError with the line of a mistake."""
-    try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise MTBenchError(f"{where}{line}: not valid YAML: {error.problem or error.context}") from error
-    except RecursionError as error:
-        raise MTBenchError(f"{where}: nested too deeply to be an experiment") from error
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, KeyError) as error:
-        raise MTBenchError(f"{where}: not valid YAML: {error}") from error
-
-
 def load(source: str | Path | Mapping[str, Any] | Experiment, overrides: Sequence[str] = ()) -> Experiment:
     """Return the experiment of a YAML file, a mapping or an experiment, with overrides ``a.b=value`` applied in order.
 
     Raises MTBenchError for anything that is not an experiment, naming file and key.
     """
-    if isinstance(source, Experiment):
-        source = source.model_dump(mode="json")
-    if isinstance(source, Mapping):
-        where, content = "experiment", _copied(source)
-    else:
-        where = str(source)
+    where, content = place_of(source), source
+    if isinstance(content, Experiment):
+        content = content.model_dump(mode="json")
+    elif isinstance(content, str | Path):
         try:
-            content = parse_yaml(Path(source).read_bytes(), where)
-        except OSError as error:
-            raise MTBenchError(f"{where}: cannot be read: {error.strerror or error}") from error
-    if not isinstance(content, dict):
+            content = parse_yaml(Path(content).read_bytes(), where)
+        except (OSError, ValueError) as error:
+            raise MTBenchError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not isinstance(content, Mapping):
         raise MTBenchError(
-            f"{where}: an experiment is a mapping with the keys 'dataset' and 'models', not {content!r:.80}"
+            f"{where}: an experiment is a mapping with the keys 'dataset' and 'models', not {shown(content)}"
         )
     for override in overrides:
-        _apply(content, override)
+        content = _overridden(content, override)
     return validated(Experiment, content, where)
 
 
-def validated(model: type[S], content: Any, where: str) -> S:
-    """Return ``content`` as a ``model``. Raises MTBenchError that lists every problem with its place."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        lines = [f"{where}: {_place(problem)}{_message(problem)}" for problem in error.errors(include_url=False)]
-        raise MTBenchError("\n".join(lines)) from error
-    except RecursionError as error:
-        raise MTBenchError(f"{where}: nested too deeply") from error
+def place_of(source: object) -> str:
+    """Return what messages call the source of an experiment: its file, or just that."""
+    return str(source) if isinstance(source, str | Path) else "experiment"
 
 
-def _place(problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    return f"{path}: " if path else ""
+def _overridden(content: Mapping[str, Any], override: str) -> dict[str, Any]:
+    """Return ``content`` with ``a.b=value`` applied; what lies on the path is copied, the rest is shared.
 
-
-def _message(problem: Any) -> str:
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] in {"unknown_key", "value_error", "missing"}:
-        return text
-    return f"{text[0].lower()}{text[1:]}, found {problem['input']!r:.80}"
-
-
-def _copied(value: Any) -> Any:
-    """Copy the mappings and lists of a value, so that overrides leave the caller's alone."""
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_copied(item) for item in value]
-    return value
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
+    On the path, a plugin's bare name becomes a mapping, and nothing an empty one.
+    """
+    where = f"--set {override}"
     path, equals, text = override.partition("=")
-    keys = path.split(".")
-    if not equals or not all(keys):
-        raise MTBenchError(f"--set {override}: write it as key=value or key.subkey=value")
-    value = parse_yaml(text, f"--set {override}")
-    place: Any = content
-    for depth, key in enumerate(keys[:-1]):
-        place = _descend(place, key, f"--set {override}: '{'.'.join(keys[: depth + 1])}'")
-    last = keys[-1]
-    if isinstance(place, list):
-        place[_index(place, last, f"--set {override}: '{path}'")] = value
-    else:
-        place[last] = value
+    *above, last = path.split(".")
+    if not (equals and last and all(above)):
+        raise MTBenchError(f"{where}: write it as key=value or key.subkey=value")
+    value = parse_yaml(text, where)
+    changed: dict[str, Any] = dict(content)
+    place: Any = changed
+    for depth, key in enumerate(above):
+        at = f"{where}: '{'.'.join(above[: depth + 1])}'"
+        slot = _slot(place, key, at)
+        below = place[slot] if isinstance(place, list) else place.get(slot)
+        if isinstance(below, str):
+            below = {"name": below}
+        elif not isinstance(below, Mapping | list | tuple | None):
+            raise MTBenchError(f"{at} is {shown(below)}, which has no keys of its own")
+        place[slot] = place = list(below) if isinstance(below, list | tuple) else dict(below or {})
+    place[_slot(place, last, f"{where}: '{path}'")] = value
+    return changed
 
 
-def _descend(place: Any, key: str, where: str) -> Any:
-    """Return what stands under ``key``, turning a plugin's bare name into a mapping and nothing into an empty one."""
-    slot: Any = _index(place, key, where) if isinstance(place, list) else key
-    found = place[slot] if isinstance(place, list) else place.get(slot)
-    if found is None:
-        found = place[slot] = {}
-    elif isinstance(found, str):
-        found = place[slot] = {"name": found}
-    if not isinstance(found, dict | list):
-        raise MTBenchError(f"{where} is {found!r:.80}, which has no keys of its own")
-    return found
+def _slot(place: Any, key: str, where: str) -> Any:
+    if not isinstance(place, list):
+        return key
+    slots = {str(index): index for index in range(len(place))}
+    if key not in slots:
+        raise MTBenchError(
+            f"{where}: the list has no item {key}, only 0 to {len(place) - 1}"
+            if place
+            else f"{where}: the list is empty"
+        )
+    return slots[key]
 
 
-def _index(place: list[Any], key: str, where: str) -> int:
-    if not key.isdecimal() or int(key) >= len(place):
-        raise MTBenchError(f"{where}: there is no item '{key}' among {len(place)}; they are counted from 0")
-    return int(key)
-
-
-def plan(experiment: Experiment, registry: Registry) -> Plan:
-    """Find every plugin that the experiment names and check every setting.
+def plan(experiment: Experiment, registry: Registry, where: str = "experiment") -> Plan:
+    """Find every plugin that the experiment names and check every setting; messages begin with ``where``.
 
     Raises MTBenchError for an unknown name or setting, or for tasks, metrics and split that do not fit together.
     """
-    dataset_cls = registry.resolve("dataset", experiment.dataset.name)
-    dataset = dataset_cls(
-        validated(dataset_cls.Config, experiment.dataset.settings, f"dataset '{experiment.dataset.name}'")
-    )
-    try:
-        schema = dataset.schema()
-    except ValidationError as error:
-        problems = "; ".join(_message(problem) for problem in error.errors(include_url=False))
-        raise MTBenchError(f"dataset '{experiment.dataset.name}': {problems}") from error
+
+    def resolved(kind: Kind, component: Component, *path: str | int) -> tuple[type[Any], Any]:
+        with _at(where, *path):
+            cls = registry.resolve(kind, component.name)
+        return cls, validated(cls.Config, component.settings, where, path)
+
+    dataset_cls, dataset_config = resolved("dataset", experiment.dataset, "dataset")
+    with _at(where, "dataset"):
+        dataset = dataset_cls(dataset_config)
+        schema = _schema(dataset)
     split = experiment.split or dataset.split
-    _check_split(split, schema, experiment.dataset.name)
-    models = []
-    for component in experiment.models:
-        cls = registry.resolve("model", component.name)
-        config = validated(cls.Config, component.settings, f"model '{component.name}'")
-        models.append(PlannedModel(component.name, cls, config))
-    for component in experiment.inputs.give:
-        registry.resolve("input", component.name)
-    balancer_cls = registry.resolve("balancer", experiment.balancer.name)
-    balancer_config = validated(
-        balancer_cls.Config, experiment.balancer.settings, f"balancer '{experiment.balancer.name}'"
-    )
-    metrics = _metrics(experiment, schema, registry)
-    return Plan(
-        experiment,
-        registry,
-        dataset,
-        schema,
-        split,
-        tuple(models),
-        balancer_cls(balancer_config, schema.tasks),
-        metrics,
-    )
+    with _at(where, "split", "by"):
+        _check_split(split, schema, experiment.dataset.name)
+    models: list[PlannedModel] = []
+    for index, component in enumerate(experiment.models):
+        model = PlannedModel(component.name, *resolved("model", component, "models", index))
+        if model in models:
+            raise MTBenchError(
+                f"{where}: models.{index}: is models.{models.index(model)} again: '{model.name}' with the same "
+                "settings; remove one, or change a setting"
+            )
+        models.append(model)
+    for index, component in enumerate(experiment.inputs.give):
+        with _at(where, "inputs", "give", index):
+            registry.resolve("input", component.name)
+    balancer_cls, balancer_config = resolved("balancer", experiment.balancer, "balancer")
+    with _at(where, "balancer"):
+        balancer = balancer_cls(balancer_config, schema.tasks)
+    metrics = _metrics(experiment, schema, registry, where)
+    return Plan(experiment, registry, dataset, schema, split, tuple(models), balancer, metrics)
+
+
+@contextmanager
+def _at(where: str, *path: str | int) -> Iterator[None]:
+    """Begin the message of an MTBenchError with its place."""
+    try:
+        yield
+    except MTBenchError as error:
+        raise MTBenchError(f"{where}: {joined(path)}{error}") from error
+
+
+def _schema(dataset: Dataset[Any]) -> Schema:
+    try:
+        return dataset.schema()
+    except ValidationError as error:
+        raise MTBenchError("; ".join(problems_of(error))) from error
 
 
 def _check_split(split: Split, schema: Schema, name: str) -> None:
     if split.by == "time" and schema.time is None:
-        raise MTBenchError(f"split.by is 'time', but dataset '{name}' has no time; use 'random'")
+        raise MTBenchError(f"is 'time', but dataset '{name}' has no time; use 'random'")
     if split.by == "official" and schema.split is None:
         known = "'time' or 'random'" if schema.time else "'random'"
-        raise MTBenchError(f"split.by is 'official', but dataset '{name}' brings no split of its own; use {known}")
+        raise MTBenchError(f"is 'official', but dataset '{name}' brings no split of its own; use {known}")
 
 
-def _metrics(experiment: Experiment, schema: Schema, registry: Registry) -> dict[str, Metric]:
+def _metrics(experiment: Experiment, schema: Schema, registry: Registry, where: str) -> dict[str, Metric]:
     """Return the metrics to compute: those asked for, and each task's primary metric, which selection needs."""
-    names = dict.fromkeys((*experiment.metrics, *(task.primary for task in schema.tasks)))
-    metrics = {name: registry.metric(name) for name in names}
+    metrics = {}
+    for index, name in enumerate(experiment.metrics):
+        with _at(where, "metrics", index):
+            metrics[name] = registry.metric(name)
     for task in schema.tasks:
-        kinds = getattr(metrics[task.primary], "kinds", ("binary",))
-        if task.kind not in kinds:
-            fitting = [name for name, metric in metrics.items() if task.kind in getattr(metric, "kinds", ("binary",))]
-            raise MTBenchError(
-                f"task '{task.name}' is {task.kind}, and its primary metric '{task.primary}' is for "
-                f"{' and '.join(kinds)} tasks{suggestion(task.primary, fitting)}; set the task's 'metric'"
-            )
+        with _at(where, f"metric of task '{task.name}'"):
+            metric = metrics.setdefault(task.primary, registry.metric(task.primary))
+            if task.kind not in _kinds(metric):
+                fitting = [name for name, other in metrics.items() if task.kind in _kinds(other)]
+                raise MTBenchError(
+                    f"'{task.primary}' is for {' and '.join(_kinds(metric))} tasks, and this task is {task.kind}; set "
+                    f"the task's 'metric' to {' or '.join(fitting) or 'one that fits'}"
+                )
     return metrics
+
+
+def _kinds(metric: Metric) -> Sequence[str]:
+    return getattr(metric, "kinds", ("binary",))

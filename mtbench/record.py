@@ -6,9 +6,9 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from mtbench.data.cache import content_hash
 from mtbench.errors import MTBenchError
@@ -39,7 +39,7 @@ class PluginPart(Part):
     """A plugin's class, its complete settings and where its code came from."""
 
     name: str
-    settings: dict[str, Any]
+    settings: dict[str, JsonValue]
     provenance: Provenance
 
 
@@ -53,7 +53,7 @@ class DatasetPart(PluginPart):
 class SplitPart(Part):
     """How the rows were divided; ``fingerprints`` are sha256 over the row numbers of each part."""
 
-    settings: dict[str, Any]
+    settings: dict[str, JsonValue]
     rows: dict[str, int]
     fingerprints: dict[str, str]
 
@@ -82,10 +82,10 @@ class Recipe(Part):
     split: SplitPart
     tasks: list[Task]
     metrics: dict[str, MetricPart]
-    inputs: dict[str, Any]
+    inputs: dict[str, JsonValue]
     model: PluginPart
     balancer: PluginPart
-    training: dict[str, Any]
+    training: dict[str, JsonValue]
     seeds: list[int]
     budget: Budget = Budget()
 
@@ -170,9 +170,14 @@ class Written(NamedTuple):
 def write(record: Record, folder: Path) -> Path:
     """Write a record under its name, whole or not at all, never over another; return its path."""
     path = folder / f"{record.file_stem}.json"
-    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    content = _content(record)
+    atomically(path, lambda part: part.write_bytes(content))
     return path
+
+
+def _content(record: Record) -> bytes:
+    """Return the one way to write a record."""
+    return (json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def atomically(path: Path, fill: Callable[[Path], object]) -> None:
@@ -194,7 +199,8 @@ def atomically(path: Path, fill: Callable[[Path], object]) -> None:
 def read(path: Path) -> Record:
     """Return the record in a file. Raises MTBenchError if it is none, or was changed after it was written."""
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        record = Record.model_validate_json(content)
     except OSError as error:
         raise MTBenchError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
@@ -207,6 +213,8 @@ def read(path: Path) -> Record:
         raise MTBenchError(
             f"{path}: its name is not the hash of its content ({record.file_stem}): it was changed or renamed"
         )
+    if content != _content(record):
+        raise MTBenchError(f"{path}: it is not as mtbench writes records: it was changed after it was written")
     return record
 
 
@@ -224,9 +232,12 @@ def read_all(folder: Path) -> tuple[list[Written], list[str]]:
 
 
 def find(folder: Path, key: str) -> Written | None:
-    """Return a record with this key, if the folder has one."""
+    """Return a record with this key, if the folder has one; a damaged file is none."""
     for path in sorted(folder.glob(f"{key[:NAME_DIGITS]}-*.json")):
-        record = read(path)
+        try:
+            record = read(path)
+        except MTBenchError:
+            continue
         if record.key == key:
             return Written(record, path)
     return None

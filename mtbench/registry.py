@@ -53,7 +53,7 @@ _BASES: Mapping[Kind, str] = {
 }
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_@-]*")
 _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_CUTOFF = re.compile(r"[1-9][0-9]*")
+_CUTOFF = re.compile(r"[1-9][0-9]{0,8}")
 # Frames of these files lead to a plugin's mistake and are never its place.
 _MACHINERY = ("<frozen", __file__, *pluggy.__path__, *importlib.__path__)
 
@@ -169,7 +169,9 @@ class Registry:
         stem, _, cutoff = name.rpartition("@")
         if kind == "metric" and f"{stem}@k" in known:
             if not _CUTOFF.fullmatch(cutoff):
-                raise MTBenchError(f"metric '{name}': the cutoff must be a positive integer, as in '{stem}@10'")
+                raise MTBenchError(
+                    f"metric '{name}': the cutoff must be a positive integer (below a billion), as in '{stem}@10'"
+                )
             return known[f"{stem}@k"]
         raise MTBenchError(
             f"there is no {kind} '{name}'{suggestion(name, known)}; known {kind}s: {', '.join(sorted(known)) or 'none'}"

@@ -34,11 +34,16 @@ class Settings(BaseModel):
         return value
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 Name = Annotated[str, Field(min_length=1)]
+
+
+def named(value: Any) -> Any:
+    """Return ``{"name": value}`` for a bare name, anything else as it is. Refuses what can be neither."""
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping | BaseModel):
+        raise PydanticCustomError("not_named", "should be a name, or a mapping with 'name' and settings")
+    return value
 
 
 class Task(Settings):
@@ -84,8 +89,8 @@ class Feature(Settings):
         return self.column or self.name
 
 
-AnyTask = Annotated[Task, BeforeValidator(_named)]
-AnyFeature = Annotated[Feature, BeforeValidator(_named)]
+AnyTask = Annotated[Task, BeforeValidator(named, json_schema_input_type=Name | Task)]
+AnyFeature = Annotated[Feature, BeforeValidator(named, json_schema_input_type=Name | Feature)]
 
 
 class Schema(Settings):
@@ -108,6 +113,9 @@ class Schema(Settings):
             for name in names:
                 if names.count(name) > 1:
                     raise ValueError(f"two {kind}s are named '{name}'; rename one of them")
+        for known in self.truth:
+            if known not in tasks:
+                raise ValueError(f"truth names '{known}', which is no task{suggestion(known, tasks)}")
         for task in self.tasks:
             if task.given is not None:
                 given = tasks.get(task.given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -48,9 +49,13 @@ def options(
     use_plugins(plugin)
 
 
+_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
 def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit status 1."""
     show_others = warnings.showwarning
+    debugging = os.environ.get("MTBENCH_DEBUG", "0") not in {"", "0"}
 
     def show_warning(
         message: Warning | str,
@@ -72,11 +77,16 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except MTBenchError as error:
-        if os.environ.get("MTBENCH_DEBUG", "0") not in {"", "0"}:
+        if debugging:
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
     except BrokenPipeError:
         # The reader has gone; the interpreter must not fail again when it flushes on the way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _USERS_TO_MEND or debugging:
+            raise
+        sys.stderr.write(f"error: {error.filename or 'output'}: {error.strerror}; nothing was half-written\n")
         sys.exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,16 +33,16 @@ def check(
     from mtbench.training.run import prepare_data  # noqa: PLC0415
 
     registry = Registry.load()
-    is_file = what.endswith((".yaml", ".yml")) or Path(what).is_file()
-    if is_file:
-        experiment = experiments.load(Path(what), overrides or ())
+    if what.endswith((".yaml", ".yml")) or Path(what).is_file():
+        source: Path | dict[str, Any] = Path(what)
     else:
         registry.resolve("dataset", what)
         models = registry.names("model")
         if not models:
             raise MTBenchError("no plugin registers a model; see `mtbench plugins`")
-        experiment = experiments.load({"dataset": what, "models": models[:1]}, overrides or ())
-    columns = prepare_data(experiments.plan(experiment, registry))
+        source = {"dataset": what, "models": models[:1]}
+    experiment = experiments.load(source, overrides or ())
+    columns = prepare_data(experiments.plan(experiment, registry, experiments.place_of(source)))
     report = {
         "dataset": experiment.dataset.name,
         "rows": columns.counts,

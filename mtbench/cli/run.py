@@ -31,13 +31,11 @@ def run(
 ) -> None:
     """Run an experiment: train every model with every seed, and write one record per model."""
     use_plugins(plugin)
-    from mtbench import experiment as experiments  # noqa: PLC0415
-
-    experiment = experiments.load(file, overrides or ())
     if validate:
+        from mtbench import experiment as experiments  # noqa: PLC0415
         from mtbench.registry import Registry  # noqa: PLC0415
 
-        experiments.plan(experiment, Registry.load())
+        experiments.plan(experiments.load(file, overrides or ()), Registry.load(), str(file))
         typer.echo(f"{file}: valid", err=as_json)
         return
     from mtbench.board.page import build  # noqa: PLC0415
@@ -47,7 +45,13 @@ def run(
         if as_json:
             print(json.dumps(summary(written)), flush=True)  # noqa: T201
 
-    done = run_experiment(experiment, records=records, resume=resume, progress=True, on_record=report)
+    try:
+        done = run_experiment(
+            file, overrides=overrides or (), records=records, resume=resume, progress=True, on_record=report
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command with --resume goes on from here", err=True)
+        raise
     page = build(records, records / "site")
     if not as_json:
         from mtbench.cli.table import show_results  # noqa: PLC0415

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +23,7 @@ class Ragged(NamedTuple):
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         offsets = torch.zeros(len(rows) + 1, dtype=self.offsets.dtype, device=rows.device)
-        torch.cumsum(lengths, 0, out=offsets[1:])
+        offsets[1:] = lengths.cumsum(0)
         within = torch.arange(int(offsets[-1]), device=rows.device) - offsets[:-1].repeat_interleave(lengths)
         return Ragged(self.values[starts.repeat_interleave(lengths) + within], offsets)
 
@@ -74,7 +73,9 @@ class Batches:
     """The rows of a split in batches, shuffled by ``shuffle`` (a seed) or in order.
 
     With several processes, each global batch is divided between them: process ``rank`` of ``world`` gets every
-    ``world``-th row of it, so that the processes together take the same steps as one.
+    ``world``-th row of it, so that the processes together take the same steps as one. A last batch with fewer rows than
+    processes is left out where rows are shuffled, because every process must have rows to train on; in order, some
+    processes get an empty batch.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Batches:
         self.world = world
 
     def __len__(self) -> int:
-        return math.ceil(len(self.columns) / self.batch_size)
+        full, rest = divmod(len(self.columns), self.batch_size)
+        fewest = 1 if self.shuffle is None else self.world
+        return full + (rest >= fewest)
 
     def __iter__(self) -> Iterator[Batch]:
         size = len(self.columns)
@@ -96,5 +99,5 @@ class Batches:
         else:
             order = torch.randperm(size, generator=torch.Generator().manual_seed(self.shuffle))
         order = order.to(self.columns.rows.device)
-        for start in range(0, size, self.batch_size):
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield self.columns.take(order[start : start + self.batch_size][self.rank :: self.world])

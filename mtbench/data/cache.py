@@ -6,16 +6,26 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from mtbench.data.sources import cache_root
+import platformdirs
+
+from mtbench.errors import MTBenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 MANIFEST = "manifest.json"
+ABANDONED_AFTER = 24 * 3600  # seconds without a new file
+
+
+def cache_root() -> Path:
+    """Return the folder for everything that can be made again: ``MTBENCH_CACHE``, else the user's cache folder."""
+    return Path(os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench"))
 
 
 def canonical_json(value: Any) -> str:
@@ -28,34 +38,65 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+@contextmanager
+def writing() -> Iterator[None]:
+    """Turn what may go wrong while the cache is written, such as a full disk, into MTBenchError."""
+    try:
+        yield
+    except OSError as error:
+        raise MTBenchError(
+            f"the cache {cache_root()} cannot be written: {error}; "
+            "make room there, or set MTBENCH_CACHE to a folder that has room and may be written to"
+        ) from error
+
+
 def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     """Return the folder of ``recipe`` (any JSON value), calling ``build(folder)`` if it is not there whole.
 
-    A folder appears under its name only when complete; a damaged one is made again.
+    A folder appears under its name only when complete; a damaged one is made again. Raises MTBenchError if the cache
+    cannot be written.
     """
     folder = cache_root() / kind / content_hash(recipe)
     if _complete(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.parent / tempfile.mkdtemp(prefix=".part-", dir=folder.parent)
+    part = folder.parent / f".part-{uuid4().hex}"
+    with writing():
+        part.mkdir(parents=True)
+        _sweep(folder.parent)
     try:
         build(part)
-        sizes = {path.name: path.stat().st_size for path in part.iterdir()}
-        (part / MANIFEST).write_text(canonical_json(sizes))
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            os.rename(part, folder)  # noqa: PTH104
-        except OSError:
-            if not _complete(folder):  # another process may have been faster
-                raise
+        with writing():
+            sizes = {path.name: path.stat().st_size for path in part.iterdir()}
+            (part / MANIFEST).write_text(canonical_json(sizes))
+            _publish(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
+def _publish(part: Path, folder: Path) -> None:
+    if not _complete(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        part.rename(folder)
+    except OSError:
+        if not _complete(folder):  # else another process was faster
+            raise
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what builders that were killed have left."""
+    for part in parent.glob(".part-*"):
+        try:
+            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(part, ignore_errors=True)
+        except FileNotFoundError:
+            continue
+
+
 def _complete(folder: Path) -> bool:
     try:
         sizes = json.loads((folder / MANIFEST).read_text())
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+        return isinstance(sizes, dict) and all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return False

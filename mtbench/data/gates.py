@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from mtbench.data.splits import NAMES, TEST, TRAIN, VALID
+from mtbench.data.splits import NAMES, TEST, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mtbench.schema import Schema, Task
+    from mtbench.schema import Feature, Schema, Task
 
 STOP_ABOVE = 0.995
 WARN_ABOVE = 0.9
 BINS = 1024
-SAMPLE = 500_000
+ROWS_IN_BIN = 20
+PRIOR_WEIGHT = 0.1  # rows
+SAMPLE = 200_000
+FEWEST = 5
+"""With fewer labels of a class (regression: in all) nothing is said of a predictor: chance is too near."""
 
 
 class Finding(NamedTuple):
@@ -27,47 +34,64 @@ class Finding(NamedTuple):
     message: str
 
 
-def columns(schema: Schema) -> Iterator[Finding]:
-    """Check the schema alone: labels, outcomes and truths among the features."""
+class Values(NamedTuple):
+    """The values of a feature as codes from 0; ``owner`` is the row of each value where a row may have several."""
+
+    codes: np.ndarray
+    owner: np.ndarray | None = None
+
+
+def columns(schema: Schema, features: Sequence[Feature]) -> Iterator[Finding]:
+    """Check the declared columns alone: labels, outcomes and truths among the features, ids included."""
     labels = {task.label: task.name for task in schema.tasks}
-    for feature in schema.features:
+    for feature in features:
         if feature.source in labels:
             yield Finding(
                 "stop", "label-as-feature",
-                f"feature '{feature.name}' is the label of task '{labels[feature.source]}'; remove it",
+                f"feature '{feature.name}' is the label of task '{labels[feature.source]}'; "
+                f"{_remedy(feature.source, schema)}",
             )  # fmt: skip
         elif feature.source in schema.outcomes or feature.source in schema.truth.values():
             yield Finding(
                 "stop", "outcome-as-feature",
-                f"feature '{feature.name}' is known only after the event (an outcome); remove it from the features",
+                f"feature '{feature.name}' is known only after the event (an outcome); "
+                f"{_remedy(feature.source, schema)}",
             )  # fmt: skip
 
 
-def order(part: np.ndarray, time: np.ndarray | None, by: str, acknowledged: Mapping[str, str]) -> Iterator[Finding]:
+def _remedy(column: str, schema: Schema) -> str:
+    added = column in {schema.user, schema.item} and all(column != feature.source for feature in schema.features)
+    return "it is an id: switch ids off (ids: false)" if added else "remove it from the features"
+
+
+def order(
+    part: np.ndarray, time: np.ndarray | None, column: str | None, by: str, acknowledged: Mapping[str, str]
+) -> Iterator[Finding]:
     """Check that training ends before validation begins, and validation before test.
 
     Only a warning where the user asked for a random split, or the dataset's card acknowledges ``time-order``.
     """
     if time is None:
         return
-    for earlier, later in ((TRAIN, VALID), (VALID, TEST), (TRAIN, TEST)):
-        last, first = time[part == earlier].max(), time[part == later].min()
-        if last > first:
+    for earlier, later in combinations(range(len(NAMES)), 2):
+        first = time[part == later].min()
+        late = int((time[part == earlier] > first).sum())
+        if late:
             yield Finding(
                 "warn" if by == "random" or "time-order" in acknowledged else "stop", "time-order",
-                f"time runs backwards: {int((time[part == earlier] > first).sum())} {NAMES[earlier]} rows are later "
+                f"time runs backwards (column '{column}'): {late} {NAMES[earlier]} rows are later "
                 f"than the first {NAMES[later]} row; use split: {{by: time}}",
             )  # fmt: skip
 
 
-def identities(rows: np.ndarray, part: np.ndarray) -> Iterator[Finding]:
-    """Check that no row id stands in two parts of the split."""
-    for first, second in ((TRAIN, VALID), (TRAIN, TEST), (VALID, TEST)):
-        shared = np.intersect1d(rows[part == first], rows[part == second])
+def identities(rows: np.ndarray, part: np.ndarray, column: str) -> Iterator[Finding]:
+    """Check that no row id stands in two parts of the split, warm-up included; ``rows`` numbers those of ``column``."""
+    for (one, first), (other, second) in combinations(enumerate((*NAMES, "warm-up")), 2):
+        shared = np.intersect1d(rows[part == one], rows[part == other])
         if len(shared):
             yield Finding(
                 "stop", "row-in-two-splits",
-                f"{len(shared)} row ids are in both {NAMES[first]} and {NAMES[second]}; "
+                f"{len(shared)} row ids of column '{column}' are in both {first} and {second}; "
                 "remove the repeated rows, or name a column that identifies rows",
             )  # fmt: skip
 
@@ -81,48 +105,52 @@ def classes(labels: np.ndarray, mask: np.ndarray, part: np.ndarray, tasks: Seque
                 found = f"only the value {values[0]:g}" if len(values) else "no labelled row"
                 yield Finding(
                     "stop", "one-class",
-                    f"task '{task.name}' has {found} in the {name} rows; leave it out, or give split.{name} more rows",
+                    f"task '{task.name}' (column '{task.label}') has {found} in the {name} rows; "
+                    "leave the task out, or choose another split",
                 )  # fmt: skip
 
 
 def predictors(
-    codes: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    features: Mapping[str, Values],
     labels: np.ndarray,
     mask: np.ndarray,
-    tasks: Sequence[Task],
+    schema: Schema,
     acknowledged: Mapping[str, str],
 ) -> Iterator[Finding]:
     """Check that no feature predicts a label nearly alone.
 
-    ``codes`` maps each feature to the codes of its values over the training rows, and to the row of each value where a
-    row may have several. A value's score is its mean label on one half of the rows; it is judged on the other half.
+    ``features`` maps names to the values of the training rows; ``labels`` and ``mask`` are (rows, tasks). A value is
+    scored by its mean label on one half of the rows and judged on the other half, and the other way round. Regression
+    labels are replaced by their ranks, so that no heavy tail hides a copy.
     """
-    for column, task in enumerate(tasks):
-        known = mask[:, column]
-        for name, (values, owner) in codes.items():
-            strength = _strength(values, owner, labels[:, column], known, binary=task.kind == "binary")
+    for column, task in enumerate(schema.tasks):
+        known = np.flatnonzero(mask[:, column])
+        label = labels[known, column].astype(np.float64)
+        binary = task.kind == "binary"
+        if (min(label.sum(), (1 - label).sum()) if binary else len(label)) < FEWEST:
+            continue
+        half = np.zeros(len(labels), np.int64)
+        half[known] = np.random.default_rng(0).permutation(len(known)) % 2
+        target = np.zeros(len(labels))
+        target[known] = label if binary else _ranks(label)
+        prior = np.array([target[known[half[known] == side]].mean() for side in (0, 1)])
+        judge = _auc if binary else partial(_r2, squares=(target**2).sum())
+        measure = "AUC" if binary else "R2 of ranks"
+        for name, values in features.items():
+            strength = max(judge(*scored) for scored in _scored(values, half, known, target, prior))
+            found = f"feature '{name}' alone predicts task '{task.name}' with {measure} {strength:.4f}"
             if strength > STOP_ABOVE:
-                yield Finding(
-                    "stop", "label-copy",
-                    f"feature '{name}' alone predicts task '{task.name}' with {_measure(task)} {strength:.4f}: "
-                    "it is the label or nearly so; remove it from the features",
-                )  # fmt: skip
+                remedy = _remedy(name, schema)
+                yield Finding("stop", "label-copy", f"{found}: it is the label or nearly so; {remedy}")
             elif strength > WARN_ABOVE and name not in acknowledged:
-                yield Finding(
-                    "warn", "strong-feature",
-                    f"feature '{name}' alone predicts task '{task.name}' with {_measure(task)} {strength:.4f}; "
-                    "make sure that it is known before the event",
-                )  # fmt: skip
+                yield Finding("warn", "strong-feature", f"{found}; make sure that it is known before the event")
 
 
-def duplicates(matrix: np.ndarray, part: np.ndarray) -> Iterator[Finding]:
-    """Report test rows whose features and labels equal a training row's; ``matrix`` (rows, columns) of any numbers."""
-    width = matrix.shape[1]
-    if not width:
-        return
-    packed = np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * width))).ravel()
-    test = packed[part == TEST]
-    repeated = int(np.isin(test, packed[part == TRAIN]).sum())
+def duplicates(columns: Mapping[str, np.ndarray], part: np.ndarray) -> Iterator[Finding]:
+    """Report test rows whose ``columns`` (features and labels, numbers of shape (rows,)) equal a training row's."""
+    rows = pd.util.hash_pandas_object(pd.DataFrame(columns, copy=False), index=False).to_numpy()
+    test = rows[part == TEST]
+    repeated = int(np.isin(test, rows[part == TRAIN]).sum())
     if repeated:
         yield Finding(
             "warn", "equal-rows",
@@ -131,45 +159,69 @@ def duplicates(matrix: np.ndarray, part: np.ndarray) -> Iterator[Finding]:
 
 
 def binned(values: np.ndarray) -> np.ndarray:
-    """Return codes of at most 1024 bins of equal counts; a column of fewer distinct values keeps them apart."""
-    distinct = np.unique(values[:: max(1, len(values) // SAMPLE)])
-    edges = distinct if len(distinct) <= BINS else np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
-    return np.searchsorted(edges, values).astype(np.int32)
+    """Return codes of bins of equal counts, about 20 rows or more in each and at most 1024 of them.
+
+    A column of at most 1024 distinct values keeps them apart.
+    """
+    ordered = np.sort(values)
+    edges = ordered[np.flatnonzero(np.diff(ordered, prepend=np.nan))]
+    if len(edges) > BINS:
+        bins = min(BINS, len(ordered) // ROWS_IN_BIN)
+        edges = np.unique(ordered[np.arange(1, bins) * len(ordered) // bins])
+    return np.searchsorted(edges, values)
 
 
-def _measure(task: Task) -> str:
-    return "AUC" if task.kind == "binary" else "R2"
+_Scored = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, the rows that have each, the sum of their labels
 
 
-def _strength(
-    values: np.ndarray, owner: np.ndarray | None, label: np.ndarray, known: np.ndarray, *, binary: bool
-) -> float:
-    """Return the AUC (binary) or R2 of a column's cross-fitted target means."""
-    rows = len(label)
-    half = np.random.default_rng(0).random(rows) < 0.5  # noqa: PLR2004
-    at = np.arange(rows) if owner is None else owner
-    fit = (half & known)[at]
-    prior = label[half & known].mean() if (half & known).any() else 0.0
-    size = int(values.max()) + 1 if len(values) else 1
-    total = np.bincount(values[fit], minlength=size)
-    means = (np.bincount(values[fit], label[at][fit], minlength=size) + prior) / (total + 1)
-    score = means[values]
-    if owner is not None:
-        count = np.bincount(owner, minlength=rows)
-        score = np.where(count > 0, np.bincount(owner, score, minlength=rows) / np.maximum(count, 1), prior)
-    judged = ~half & known
-    return _auc(score[judged], label[judged]) if binary else _r2(score[judged], label[judged])
+def _scored(
+    values: Values, half: np.ndarray, known: np.ndarray, target: np.ndarray, prior: np.ndarray
+) -> Iterator[_Scored]:
+    """Score each value by its mean ``target`` among the known rows of the other half, once for either half.
+
+    A value that the other half does not know gets that half's mean, ``prior``, which counts a little for the others. Where a row may have several values,
+    their scores are joined by mean, by maximum and by minimum, each yielded on its own.
+    """
+    if values.owner is None:
+        codes, owner = values.codes[known], known
+    else:
+        is_known = np.zeros(len(target), bool)
+        is_known[known] = True
+        among = is_known[values.owner]
+        codes, owner = values.codes[among], values.owner[among]
+    key = 2 * codes.astype(np.int64) + half[owner]
+    size = 2 * (int(codes.max(initial=0)) + 1)
+    count = np.bincount(key, minlength=size)
+    total = np.bincount(key, target[owner], minlength=size)
+    means = (total.reshape(-1, 2) + PRIOR_WEIGHT * prior) / (count.reshape(-1, 2) + PRIOR_WEIGHT)
+    score = means[:, ::-1].ravel()
+    if values.owner is None:
+        yield score, count, total
+        return
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    lengths = np.diff(first, append=len(owner))
+    for join, divisor in ((np.add, lengths), (np.maximum, 1), (np.minimum, 1)):
+        joined = prior[1 - half]
+        if len(first):
+            joined[owner[first]] = join.reduceat(score[key], first) / divisor
+        yield joined[known], np.ones(len(known), np.int64), target[known]
 
 
-def _auc(score: np.ndarray, label: np.ndarray) -> float:
-    levels, at = np.unique(score, return_inverse=True)
-    positive = np.bincount(at, label > 0, minlength=len(levels))
-    negative = np.bincount(at, minlength=len(levels)) - positive
-    pairs = positive.sum() * negative.sum()
-    below = np.cumsum(negative) - negative
-    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else 0.5
+def _ranks(label: np.ndarray) -> np.ndarray:
+    """Return the mean rank of each label, scaled to lie between -0.5 and 0.5."""
+    _, at, count = np.unique(label, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = ((np.cumsum(count) - count / 2) / len(label) - 0.5)[at]
+    return ranks
 
 
-def _r2(score: np.ndarray, label: np.ndarray) -> float:
-    spread = ((label - label.mean()) ** 2).sum() if len(label) else 0.0
-    return float(1 - ((label - score) ** 2).sum() / spread) if spread else 0.0
+def _auc(score: np.ndarray, count: np.ndarray, positive: np.ndarray) -> float:
+    levels, at = np.unique(score.round(12), return_inverse=True)  # ties are ties, whatever the rounding
+    positives = np.bincount(at, positive, len(levels))
+    negatives = np.bincount(at, count - positive, len(levels))
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + negatives / 2)).sum() / (positives.sum() * negatives.sum()))
+
+
+def _r2(score: np.ndarray, count: np.ndarray, total: np.ndarray, *, squares: float) -> float:
+    spread = squares - total.sum() ** 2 / count.sum()
+    return float(1 - (squares + (score * (score * count - 2 * total)).sum()) / spread) if spread > 0 else 0.0

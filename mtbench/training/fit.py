@@ -75,6 +75,8 @@ def fit(
                 _trainer(training, callbacks, folder).fit(
                     module, ckpt_path=last if started else None, weights_only=True
                 )
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from error
         except ProcessRaisedException as error:
             raise MTBenchError(f"{name}: {_root_cause(error)}") from error
         except MTBenchError as error:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import torch
+from filelock import FileLock, Timeout
 
 from mtbench import __version__
 from mtbench import experiment as experiments
 from mtbench import record as records_
 from mtbench.data.prepare import prepare
+from mtbench.errors import MTBenchError
 from mtbench.evaluation import evaluate, predictions
 from mtbench.record import (
     DatasetPart,
@@ -70,7 +72,7 @@ def run(
     """
     registry = Registry.load([Path(file) for file in plugins])
     experiment = experiments.load(source, overrides)
-    plan = experiments.plan(experiment, registry)
+    plan = experiments.plan(experiment, registry, experiments.place_of(source))
     folder = Path(records)
     folder.mkdir(parents=True, exist_ok=True)
     with Display(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
@@ -86,7 +88,7 @@ def run(
             runner = _Runner(plan, columns, scorer, model, folder, display)
             done = records_.find(folder, runner.recipe.key) if resume else None
             if done is None:
-                done = runner.run(resume=resume)
+                done = runner.run_alone(resume=resume)
                 registry.record_written(*done)
             elif display is not None:
                 display.say(f"{model.name}: its record is there: {done.path}")
@@ -153,6 +155,21 @@ class _Runner:
         self.work = self.folder / WORK / self.recipe.key[: records_.NAME_DIGITS]
         self.training = self.plan.experiment.training
         self.device = device(self.training)
+
+    def run_alone(self, *, resume: bool) -> Written:
+        """Run unless another process does; its lock ends with it, however it ends."""
+        self.work.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = self.work.with_suffix(".lock")
+            with FileLock(lock, timeout=0):
+                written = self.run(resume=resume)
+                lock.unlink()
+                return written
+        except Timeout as error:
+            raise MTBenchError(
+                f"{self.model.name}: another process is running the same thing into {self.folder}; wait for it, "
+                "or give this run another --records folder"
+            ) from error
 
     def run(self, *, resume: bool) -> Written:
         """Train every seed, then open the test split, predict, judge and write the record."""

@@ -205,3 +205,21 @@ def test_regression_and_classification_together(small, tmp_path):
     assert written.record.mean("play_ms", "rmse") < 3000  # the constant predictor: about 9000
     assert written.record.mean("click", "auc") > 0.8
     assert written.record.bounds["constant"]["play_ms"]["rmse"].test[0] > 8000
+
+
+def test_two_processes_never_run_the_same_thing_into_one_folder(small, tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    small["training"] |= {"max_epochs": 400, "patience": 400}
+    other = context.Process(target=_run, args=(small, tmp_path))
+    other.start()
+    try:
+        while not list(tmp_path.glob(".work/*.lock")):
+            assert other.is_alive()
+            time.sleep(0.05)
+        with pytest.raises(mtbench.MTBenchError, match="another process is running the same thing"):
+            mtbench.run(small, records=tmp_path, resume=True)
+    finally:
+        other.kill()
+        other.join()
+    small["training"] |= {"max_epochs": 1}
+    mtbench.run(small, records=tmp_path)

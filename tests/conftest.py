@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the same sums everywhere
+
+settings.register_profile("mtbench", deadline=None)
+settings.load_profile("mtbench")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Keep the tests, and the processes that they start, out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
