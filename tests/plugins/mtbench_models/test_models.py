@@ -17,6 +17,11 @@ MODELS = (SingleTask, SharedBottom, MMoE, PLE)
 DATA = example_spec(3)
 
 
+@pytest.fixture(params=["batch", "none"])
+def norm(request):
+    return request.param
+
+
 @pytest.fixture
 def batch():
     return example_batch(DATA, 40)
@@ -39,6 +44,9 @@ def network(stack, i, x):
         width = linear.weight.shape[1]
         part = slice(i * width, (i + 1) * width)
         y = linear.weight[i] @ x.T
+        if linear.bias is not None:
+            x = (y + linear.bias[i, :, None]).relu().T
+            continue
         mean, var, weight, bias = (s[part, None] for s in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
         x = ((y - mean) / (var + norm.eps).sqrt() * weight + bias).relu().T
     return x
@@ -57,23 +65,23 @@ def tower(towers, t, x):
     return hidden @ towers.head.weight[t, 0] + towers.head.bias[t, 0]
 
 
-def test_shared_bottom_equals_a_tower_per_task_over_one_network(batch):
-    model = build(SharedBottom)
+def test_shared_bottom_equals_a_tower_per_task_over_one_network(batch, norm):
+    model = build(SharedBottom, norm=norm)
     bottom = network(model.bottom, 0, model.embed(batch))
     expected = torch.stack([tower(model.towers, t, bottom) for t in range(3)], -1)
     torch.testing.assert_close(model(batch), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_single_task_equals_a_network_per_task(batch):
-    model = build(SingleTask)
+def test_single_task_equals_a_network_per_task(batch, norm):
+    model = build(SingleTask, norm=norm)
     x = model.embed(batch)
     assert not torch.allclose(x[0], x[1])
     expected = torch.stack([tower(model.towers, t, network(model.bottom, t, x[t])) for t in range(3)], -1)
     torch.testing.assert_close(model(batch), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_mmoe_equals_its_equations(batch):
-    model = build(MMoE, experts=5)
+def test_mmoe_equals_its_equations(batch, norm):
+    model = build(MMoE, experts=5, norm=norm)
     x = model.embed(batch)
     experts = [network(model.experts, e, x) for e in range(5)]
     tasks = [tower(model.towers, t, weighted(experts, gate(model.gates, t, x))) for t in range(3)]
@@ -81,8 +89,8 @@ def test_mmoe_equals_its_equations(batch):
 
 
 @pytest.mark.parametrize(("levels", "own", "shared"), [(1, 2, 3), (2, 2, 3), (3, 1, 2)])
-def test_ple_equals_its_equations(batch, levels, own, shared):
-    model = build(PLE, levels=levels, task_experts=own, shared_experts=shared)
+def test_ple_equals_its_equations(batch, norm, levels, own, shared):
+    model = build(PLE, levels=levels, task_experts=own, shared_experts=shared, norm=norm)
     x = model.embed(batch)
     branches = [x] * 4
     for i, level in enumerate(model.levels):
