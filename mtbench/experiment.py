@@ -30,7 +30,7 @@ class Component(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    name: Name
+    name: Name = Field(description="The plugin's name; the other keys are its settings.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -65,7 +65,6 @@ class Inputs(Settings):
     """What rows are given beyond their features."""
 
     warmup: float = Field(0.0, ge=0, lt=1, description="First share of training time that serves as input only.")
-    give: tuple[AnyComponent, ...] = Field((), description="Inputs pooled into extra columns for every feature model.")
 
 
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -89,7 +88,7 @@ class Experiment(Settings):
         min_length=1,
         description="Computed for every task of a fitting kind.",
     )  # fmt: skip
-    inputs: Inputs = Field(Inputs(), description="What rows are given beyond their features.")
+    inputs: Inputs = Field(Inputs(), description="What every model is given beyond plain features.")
 
     @field_validator("seeds", mode="before", json_schema_input_type=Count | Seeds)
     @classmethod
@@ -225,9 +224,6 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
                 "settings; remove one, or change a setting"
             )
         models.append(model)
-    for index, component in enumerate(experiment.inputs.give):
-        with _at(where, "inputs", "give", index):
-            registry.resolve("input", component.name)
     balancer_cls, balancer_config = resolved("balancer", experiment.balancer, "balancer")
     with _at(where, "balancer"):
         balancer = balancer_cls(balancer_config, schema.tasks)

@@ -53,8 +53,8 @@ class Task(Settings):
     evaluated on those rows. Without ``given`` it is predicted over all rows.
     """
 
-    name: Name
-    kind: Literal["binary", "regression"] = "binary"
+    name: Name = Field(description="What results call the task.")
+    kind: Literal["binary", "regression"] = Field("binary", description="Whether the label is 0 or 1, or any number.")
     column: str | None = Field(None, description="Column of the label; the task's name unless given.")
     given: str | None = Field(None, description="Binary task whose positive this one requires.")
     metric: str | None = Field(None, description="Primary metric; auc for binary tasks and rmse for regression.")
@@ -77,9 +77,11 @@ class Feature(Settings):
     ``multi`` columns hold a list of values per row.
     """
 
-    name: Name
-    kind: Literal["categorical", "numeric", "multi"] = "categorical"
-    of: Literal["user", "item", "context"] = "context"
+    name: Name = Field(description="What the feature is called.")
+    kind: Literal["categorical", "numeric", "multi"] = Field(
+        "categorical", description="One value, a number, or a list."
+    )
+    of: Literal["user", "item", "context"] = Field("context", description="Whom or what the feature describes.")
     column: str | None = Field(None, description="Column of the value; the feature's name unless given.")
     log: bool = Field(False, description="Compress a heavy-tailed numeric column logarithmically.")
 
@@ -96,10 +98,10 @@ AnyFeature = Annotated[Feature, BeforeValidator(named, json_schema_input_type=Na
 class Schema(Settings):
     """What the columns of an interaction table mean."""
 
-    tasks: tuple[AnyTask, ...] = Field(min_length=1)
-    features: tuple[AnyFeature, ...] = ()
-    user: str | None = None
-    item: str | None = None
+    tasks: tuple[AnyTask, ...] = Field(min_length=1, description="Labels to predict: names or mappings.")
+    features: tuple[AnyFeature, ...] = Field((), description="Input columns; a bare name is categorical.")
+    user: str | None = Field(None, description="Column of the user's id.")
+    item: str | None = Field(None, description="Column of the item's id.")
     time: str | None = Field(None, description="Numeric or timestamp column that orders the rows.")
     row: str | None = Field(None, description="Column that identifies a row; its position unless given.")
     split: str | None = Field(None, description="Column with 'train', 'valid' or 'test': the official split.")
@@ -136,10 +138,10 @@ class Split(Settings):
     ``valid`` of its training rows (the last by time, else at random) becomes that.
     """
 
-    by: Literal["time", "random", "official"]
-    valid: float = Field(0.1, gt=0, lt=1)
-    test: float = Field(0.1, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    by: Literal["time", "random", "official"] = Field(description="How the rows are divided.")
+    valid: float = Field(0.1, gt=0, lt=1, description="Share of the rows that chooses checkpoints and settings.")
+    test: float = Field(0.1, gt=0, lt=1, description="Share of the rows that judges.")
+    seed: int = Field(0, ge=0, description="Seed of a random division.")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,14 +43,17 @@ def run(
     from mtbench.board.page import build  # noqa: PLC0415
     from mtbench.training.run import run as run_experiment  # noqa: PLC0415
 
+    results = sys.stdout
+
     def report(written: Written) -> None:
         if as_json:
-            print(json.dumps(summary(written)), flush=True)  # noqa: T201
+            print(json.dumps(summary(written)), file=results, flush=True)
 
     try:
-        done = run_experiment(
-            file, overrides=overrides or (), records=records, resume=resume, progress=True, on_record=report
-        )
+        with redirect_stdout(sys.stderr):  # what plugins print
+            done = run_experiment(
+                file, overrides=overrides or (), records=records, resume=resume, progress=True, on_record=report
+            )
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command with --resume goes on from here", err=True)
         raise

@@ -56,6 +56,7 @@ class Columns:
         centre, scale = [], []
         for column, task in enumerate(self.schema.tasks):
             known = labels[train, column][mask[train, column] > 0] if task.kind == "regression" else np.zeros(0)
+            known = known.astype(np.float64)
             centre.append(float(known.mean()) if len(known) else 0.0)
             scale.append(float(known.std()) if len(known) else 1.0)
         return DataSpec(

@@ -179,8 +179,9 @@ def _scored(
 ) -> Iterator[_Scored]:
     """Score each value by its mean ``target`` among the known rows of the other half, once for either half.
 
-    A value that the other half does not know gets that half's mean, ``prior``, which counts a little for the others. Where a row may have several values,
-    their scores are joined by mean, by maximum and by minimum, each yielded on its own.
+    Each mean counts ``prior``, that half's mean over all, as a tenth of a row; a value that the other half does not
+    know gets just that. Where a row may have several values, their scores are joined by mean, by maximum and by
+    minimum, each yielded on its own.
     """
     if values.owner is None:
         codes, owner = values.codes[known], known

@@ -22,7 +22,7 @@ class FeatureEmbedding(nn.Module):
     those of code 0, which training may never see, from zero: an unknown value then says nothing rather than noise.
     """
 
-    STD = 0.01
+    STD = 0.05
 
     def __init__(self, data: DataSpec, dim: int, copies: int = 1) -> None:
         super().__init__()

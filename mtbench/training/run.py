@@ -66,15 +66,18 @@ def run(
     """Run an experiment and write one record per model into the folder ``records``.
 
     ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and
-    ``plugins`` single plugin files. With ``resume``, records that are there are kept and trainings that were interrupted
-    go on from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record.
-    Raises MTBenchError for a mistake of the user's.
+    ``plugins`` single plugin files. With ``resume``, records that are there are kept and interrupted trainings go on
+    from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. Raises
+    MTBenchError for a mistake of the user's.
     """
     registry = Registry.load([Path(file) for file in plugins])
     experiment = experiments.load(source, overrides)
     plan = experiments.plan(experiment, registry, experiments.place_of(source))
     folder = Path(records)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise MTBenchError(f"{folder} is a file; name a folder for the records") from error
     with Display(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
         columns = prepare_data(plan)
         if display is not None:

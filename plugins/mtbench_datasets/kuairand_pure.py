@@ -120,7 +120,7 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
             "0.1 % of rows have long_view without click: nearly a funnel, yet each task is predicted over all rows.",
             "4.1 % of test rows have a user, and 1.0 % a video, without training rows.",
         ),
-        acknowledged={"time-order": "The split is by the log's date, as in other work; it overlaps by less than an hour."},
+        acknowledged={"time-order": "The split is by the log's date, as in other work; it overlaps by minutes."},
     )
 
     def sources(self) -> Sequence[Source]:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a mistake and its message stand on one line
 from __future__ import annotations
 
 import pytest
@@ -77,9 +78,9 @@ def test_primary_metrics_are_computed_though_nobody_asked(planned):
         (TINY + "metrics: ['ndcg@0']", "e.yaml: metrics.0: metric 'ndcg@0': the cutoff must be a positive integer"),
         (TINY + "metrics: ['ndcg@x']", "e.yaml: metrics.0: metric 'ndcg@x': the cutoff must be a positive integer"),
         (TINY + "metrics: ['ndcg@k']", "e.yaml: metrics.0: metric 'ndcg@k': 'k' stands for the cutoff; write a number"),
-        (TINY + f"metrics: ['ndcg@{'9' * 5000}']", "the cutoff must be a positive integer (below a billion)"),
+        (TINY + f"metrics: ['ndcg@{'9' * 5000}']", "the cutoff must be a positive integer"),
         (TINY + "balancer: equl", "e.yaml: balancer: there is no balancer 'equl' (did you mean 'equal'?)"),
-        (TINY + "inputs: {give: [recnt]}", "e.yaml: inputs.give.0: there is no input 'recnt'"),
+        (TINY + "inputs: {warmpu: 0.2}", "e.yaml: inputs: unknown key 'warmpu' (did you mean 'warmup'?)"),
         # keys, at every depth
         ("dataset: planted\nmodel: [mmoe]", "e.yaml: unknown key 'model' (did you mean 'models'?)"),
         (TINY + "training: {epochs: 3}", "e.yaml: training: unknown key 'epochs' (did you mean 'max_epochs'?)"),
@@ -195,7 +196,7 @@ def test_yaml_says_what_a_newcomer_expects():
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=9), inner, max_size=9),
     max_leaves=30,
 )
@@ -206,7 +207,7 @@ def test_a_value_is_shown_briefly(value):
     assert 0 < len(shown(value)) < 3000
 
 
-@given(st.dictionaries(st.text("abc<=", min_size=1), json_values.filter(lambda value: value == value)))
+@given(st.dictionaries(st.text("abc<=", min_size=1), json_values))
 def test_yaml_is_read_as_its_own_library_reads_it(value):
     text = yaml.safe_dump(value, allow_unicode=True)
     assert parse_yaml(text, "text") == yaml.safe_load(text)

@@ -48,7 +48,7 @@ split: {by: random}
 training: {max_epochs: 2, patience: 1, learning_rate: 1e-2, weight_decay: 0.0, select: per-task, precision: 32-true}
 balancer: {name: weighted, weights: {click: 2.0, like: 1.0}}
 metrics: [auc, 'ndcg@10', 'hr@5', logloss]
-inputs: {warmup: 0.2, give: []}
+inputs: {warmup: 0.2}
 """,
     "kuairand": """
 dataset: {name: kuairand-pure, release: late, statistics: true}

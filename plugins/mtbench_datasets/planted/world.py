@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Signal = Literal["none", "graph", "sequence", "text"]
 
 TASKS = ("click", "conversion", "like")
-CARDINALITIES = {"age": 6, "region": 10, "category": 12, "brand": 20, "device": 4}
+CARDINALITIES = {"age": 6, "region": 8, "category": 12, "brand": 12, "device": 4}
 PAIRS = (("age", "category"), ("category", "device"))
 NUMERIC = ("activity", "price", "hour")
-TAGS = 20
+TAGS = 12
 GROUPS = 5
 NO_CLICK = CARDINALITIES["category"]
 """The state of a user who has clicked nothing yet, beside the categories of the last click."""
@@ -39,7 +39,7 @@ TOPICS = (
 COMMON = "new best guide story today why first inside"
 
 # Shares of a utility's variance, one in all.
-_MAIN, _CURVE, _TAG, _PAIR, _SLOPE, _PRODUCT = 0.10, 0.05, 0.09, 0.07, 0.06, 0.06
+_MAIN, _CURVE, _TAG, _PAIR, _SLOPE, _PRODUCT = 0.14, 0.04, 0.08, 0.03, 0.02, 0.02
 _SCALE = 1.3  # standard deviation of a logit
 _SHARED = 0.9  # correlation of a task's utility with the one that the tasks share
 _EXTRA = 0.6  # share of the shared utility's variance that the signal carries

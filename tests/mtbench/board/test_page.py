@@ -300,7 +300,7 @@ def run(*arguments, code=""):
         "build",
         *map(str, arguments),
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_command_prints_the_path_and_loads_no_heavy_library(tmp_path, make_record):

@@ -206,7 +206,7 @@ def test_labels_of_a_regression_task_are_any_finite_number():
     task = Task(name="seconds", kind="regression", column="t")
     assert encode.labels(pa.array([-2.5, 1e9]), task).tolist() == [-2.5, 1e9]
     for wrong in (math.inf, 1e300):
-        with pytest.raises(MTBenchError, match="task 'seconds': column 't', row 2: .* is not a finite number"):
+        with pytest.raises(MTBenchError, match=r"task 'seconds': column 't', row 2: .* is not a finite number"):
             encode.labels(pa.array([1.0, wrong]), task)
 
 

@@ -106,8 +106,18 @@ def test_an_unknown_official_part_is_refused_and_never_trained_on(found, hint):
 @pytest.mark.parametrize(
     ("split", "time", "names", "message"),
     [
-        (Split(by="random", valid=0.01, test=0.2), None, None, "no valid rows out of 10; change split.valid or split.test"),
-        (Split(by="random", valid=0.2, test=0.01), None, None, "no test rows out of 10; change split.valid or split.test"),
+        (
+            Split(by="random", valid=0.01, test=0.2),
+            None,
+            None,
+            "no valid rows out of 10; change split.valid or split.test",
+        ),
+        (
+            Split(by="random", valid=0.2, test=0.01),
+            None,
+            None,
+            "no test rows out of 10; change split.valid or split.test",
+        ),
         (Split(by="time"), np.zeros(10), None, "no valid rows out of 10"),
         (Split(by="time", valid=0.3, test=0.3), np.arange(10) // 5, None, "no train rows .*equal times"),
         (Split(by="official"), None, official("r" * 10), "no test rows out of 10; split by time or at random"),

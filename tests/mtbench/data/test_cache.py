@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtbench.data import cache
+from mtbench.errors import MTBenchError
+
+RECIPE = {"b": [1, 2.5, None], "a": "ä"}
+
+
+class Builder:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, folder):
+        self.calls += 1
+        (folder / "column.npy").write_bytes(b"12345678")
+        (folder / "meta.json").write_text("{}")
+
+
+@pytest.fixture
+def build(cache_folder):  # noqa: ARG001 - the cache comes first
+    return Builder()
+
+
+def test_what_is_there_whole_is_not_built_again(build, cache_folder):
+    folder = cache.entry("data", RECIPE, build)
+    assert folder == cache.entry("data", dict(reversed(RECIPE.items())), build)
+    assert build.calls == 1
+    assert (folder / "column.npy").read_bytes() == b"12345678"
+    assert [path.parent.name for path in cache_folder.rglob("column.npy")] == [cache.content_hash(RECIPE)]
+
+
+def test_another_recipe_or_kind_is_another_entry(build):
+    folders = {cache.entry(*key, build) for key in (("data", 1), ("data", 2), ("data", "1"), ("inputs", 1))}
+    assert build.calls == len(folders) == 4
+
+
+def shorten(folder):
+    (folder / "column.npy").write_bytes(b"123")
+
+
+def lengthen(folder):
+    with (folder / "column.npy").open("ab") as file:
+        file.write(b"9")
+
+
+def remove(folder):
+    (folder / "meta.json").unlink()
+
+
+def forget(folder):
+    (folder / cache.MANIFEST).unlink()
+
+
+def replaced_by(text):
+    return lambda folder: (folder / cache.MANIFEST).write_bytes(text)
+
+
+MANIFESTS = [b"", b"\xff\x00garbage", b"[]", b"null", b'{"column.npy": "8"}', b'{"a\\u0000b": 1}', b'{"../x": 8}']
+
+
+@pytest.mark.parametrize("damage", [shorten, lengthen, remove, forget, *(replaced_by(text) for text in MANIFESTS)])
+def test_a_damaged_entry_is_made_again(build, damage):
+    folder = cache.entry("data", RECIPE, build)
+    damage(folder)
+    assert cache.entry("data", RECIPE, build) == folder
+    assert build.calls == 2
+    assert (folder / "column.npy").read_bytes() == b"12345678"
+    cache.entry("data", RECIPE, build)
+    assert build.calls == 2
+
+
+def test_a_builder_that_fails_leaves_nothing(build, cache_folder):
+    def fail(folder):
+        build(folder)
+        raise MTBenchError("a leak")
+
+    with pytest.raises(MTBenchError, match="a leak"):
+        cache.entry("data", RECIPE, fail)
+    assert list((cache_folder / "data").iterdir()) == []
+    cache.entry("data", RECIPE, build)
+
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+from mtbench.data import cache
+def build(folder):
+    (folder / "column.npy").write_bytes(b"12345678")
+    if sys.argv[1] == "die":
+        os.kill(os.getpid(), 9)
+    time.sleep(float(sys.argv[1]))
+    (folder / "meta.json").write_text("{}")
+folder = cache.entry("data", {"b": [1, 2.5, None], "a": "ä"}, build)
+assert sorted(path.name for path in folder.iterdir()) == ["column.npy", "manifest.json", "meta.json"]
+"""
+
+
+def test_a_killed_builder_leaves_no_entry_and_its_folder_goes_after_a_day(build, cache_folder):
+    done = subprocess.run([sys.executable, "-c", CHILD, "die"], check=False)
+    assert done.returncode == -9
+    (left,) = (cache_folder / "data").iterdir()
+    assert left.name.startswith(".part-")
+    cache.entry("data", RECIPE, build)
+    assert build.calls == 1
+    assert left.exists(), "another process might still be at it"
+    long_ago = time.time() - cache.ABANDONED_AFTER - 60
+    os.utime(left, (long_ago, long_ago))
+    cache.entry("data", "another", build)
+    assert not left.exists()
+
+
+def test_processes_that_build_the_same_entry_at_once_all_get_it(build, cache_folder):
+    children = [
+        subprocess.Popen([sys.executable, "-c", CHILD, seconds], stderr=subprocess.PIPE)
+        for seconds in ("0.3", "0.3", "0.6")
+    ]
+    for child in children:
+        _, errors = child.communicate(timeout=60)
+        assert child.returncode == 0, errors.decode()
+    assert [path.name for path in (cache_folder / "data").iterdir()] == [cache.content_hash(RECIPE)]
+    cache.entry("data", RECIPE, build)
+    assert build.calls == 0
+
+
+def test_one_who_was_faster_keeps_its_entry(build):
+    def slow(folder):
+        build(folder)
+        cache.entry("data", RECIPE, build).joinpath("mark").write_text("the first")
+
+    folder = cache.entry("data", RECIPE, slow)
+    assert (folder / "mark").read_text() == "the first"
+
+
+def test_a_cache_that_cannot_be_written_is_said_with_a_remedy(tmp_path, monkeypatch, build):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(MTBenchError, match=r"file/cache cannot be written: .*set MTBENCH_CACHE"):
+        cache.entry("data", RECIPE, build)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a full disk needs root")
+def test_a_full_disk_leaves_no_half_entry(tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    monkeypatch.setenv("MTBENCH_CACHE", str(disk))
+
+    def build(folder):
+        with cache.writing():
+            (folder / "column.npy").write_bytes(bytes(1 << 20))
+
+    try:
+        with pytest.raises(MTBenchError, match="No space left"):
+            cache.entry("data", RECIPE, build)
+        assert list((disk / "data").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_users_cache_folder_is_used_unless_another_is_named(monkeypatch):
+    monkeypatch.setenv("MTBENCH_CACHE", "")
+    assert cache.cache_root().name == "mtbench"
+    monkeypatch.setenv("MTBENCH_CACHE", "/elsewhere")
+    assert cache.cache_root() == Path("/elsewhere")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(values)
+def test_canonical_json_is_the_value_and_one_text(value):
+    text = cache.canonical_json(value)
+    assert json.loads(text) == value
+    assert cache.canonical_json(json.loads(text)) == text
+
+
+def test_the_content_hash_is_a_known_one():
+    # sha256 of {"a":"ä","b":[1,2.5,null]}
+    assert cache.canonical_json(RECIPE) == '{"a":"ä","b":[1,2.5,null]}'
+    assert cache.content_hash({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"

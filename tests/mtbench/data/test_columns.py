@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from mtbench.data.columns import Columns
+from mtbench.schema import Feature, Schema, Task
+
+
+@pytest.fixture
+def columns(prepared, funnel):
+    return prepared(funnel)
+
+
+def test_each_part_is_one_slice_and_they_hold_every_row_once(columns, funnel):
+    parts = [columns.train, columns.valid, columns.open_test()]
+    assert [len(part) for part in parts] == [columns.counts[name] for name in ("train", "valid", "test")]
+    assert torch.cat([part.rows for part in parts]).tolist() == list(range(sum(map(len, parts))))
+    raw = np.concatenate([columns.row_ids(part) for part in parts])
+    assert sorted(raw) == list(range(funnel.table.num_rows))
+
+
+def test_columns_are_memory_mapped_and_the_file_stays_as_it_is(columns):
+    for name in ("categorical", "numeric", "labels", "mask", "multi-0-values", "multi-0-offsets"):
+        assert isinstance(columns._read(name), np.memmap)
+    before = {path.name: path.read_bytes() for path in columns.folder.iterdir()}
+    columns.train.labels.fill_(7)
+    columns.train.multi["tags"].values.fill_(7)
+    assert {path.name: path.read_bytes() for path in columns.folder.iterdir()} == before
+
+
+def test_positive_rates_are_those_of_the_rows_that_count(columns, funnel):
+    raw = funnel.table.take(pa.array(columns.row_ids(columns.train))).to_pydict()
+    clicks = [value for value in raw["is_click"] if value is not None]
+    bought = [buy for buy, click in zip(raw["buy"], raw["is_click"], strict=True) if click == 1 and buy is not None]
+    assert columns.positive_rates() == pytest.approx({
+        "click": sum(clicks) / len(clicks), "buy": sum(bought) / len(bought),
+        "seconds": sum(raw["seconds"]) / len(raw["seconds"]),
+    })  # fmt: skip
+
+
+def test_the_spec_says_what_a_model_is_built_for(columns, funnel):
+    spec = columns.spec
+    assert spec.tasks == funnel.schema().tasks
+    train = columns.train
+    for column, (name, size) in enumerate(spec.categorical.items()):
+        assert train.categorical[:, column].max() + 1 == size, name
+    assert list(spec.categorical) == ["user", "item", "shelf"]
+    assert list(spec.multi) == ["tags"]
+    assert spec.numeric == ("price", "price missing", "age")
+    assert train.numeric.shape[1] == 3
+    seconds = train.labels[:, 2].double().numpy()
+    assert spec.centre == pytest.approx((0, 0, seconds.mean()))
+    assert spec.scale == pytest.approx((1, 1, seconds.std()))
+
+
+def test_a_large_regression_label_is_centred_without_loss(prepared, dataset_of):
+    values = 16_777_000 + np.arange(1000) % 200
+    table = pa.table({"x": np.arange(1000) % 7, "y": values.astype(np.float64)})
+    schema = Schema(tasks=(Task(name="y", kind="regression"),), features=(Feature(name="x"),))
+    spec = prepared(dataset_of(table, schema)).spec
+    assert spec.centre[0] == pytest.approx(16_777_099.5, abs=20)
+    assert spec.scale[0] == pytest.approx(57.7, abs=3)
+
+
+def test_users_and_row_ids_follow_the_rows_of_any_batch(columns, funnel):
+    picked = columns.valid.take(torch.tensor([5, 0, 5]))
+    raw = funnel.table["user"].to_pylist()
+    rows = columns.row_ids(picked)
+    assert rows[0] == rows[2] != rows[1]
+    users = columns.users(picked)
+    for one in range(3):
+        for other in range(3):
+            assert (users[one] == users[other]) == (raw[rows[one]] == raw[rows[other]])
+
+
+def test_what_the_dataset_does_not_have_is_none(prepared, dataset_of):
+    table = pa.table({"x": np.arange(400) % 7, "y": np.arange(400) % 3 % 2})
+    columns = prepared(dataset_of(table, Schema(tasks=("y",), features=("x",))))
+    assert columns.users(columns.valid) is None
+    assert columns.bound("optimum", columns.valid) is None
+    assert columns.bound("reachable", columns.valid) is None
+    assert columns.train.numeric.shape == (320, 0)
+
+
+def test_columns_travel_to_another_process_as_their_folder(columns):
+    sent = pickle.dumps(columns)
+    assert len(sent) < 1000
+    back = pickle.loads(sent)  # noqa: S301
+    assert isinstance(back, Columns)
+    assert back.folder == columns.folder
+    torch.testing.assert_close(back.train.labels, columns.train.labels, equal_nan=True)

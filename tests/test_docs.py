@@ -1,0 +1,194 @@
+"""The pages under docs/ agree with the code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+import mtbench
+from mtbench import hookspecs, record
+from mtbench.cli.show import _SIGNS, _plain, _setting
+from mtbench.data import gates
+from mtbench.evaluation import predictions
+from mtbench.experiment import Component, Experiment, Inputs, Training
+from mtbench.registry import Provenance, Registry
+from mtbench.schema import Card, Feature, Split, Task
+
+ROOT = Path(__file__).parents[1]
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+HOOKS = {name: function for name, function in vars(hookspecs).items() if name.startswith("mtbench_")}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def settings_table(cls: type[BaseModel]) -> str:
+    """Return the Markdown table of a settings class: every key with its type, default and meaning."""
+    lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, info in cls.model_fields.items():
+        facts = _setting(name, info)
+        kind = ", ".join([facts["type"], *(f"{_SIGNS[key]} {limit}" for key, limit in facts["constraints"].items())])
+        default = (
+            "required"
+            if facts["required"]
+            else "`{}`".format(_plain(facts["default"]).replace("|", "\\|").replace(",", ", "))
+        )
+        if isinstance(info.default, BaseModel):
+            default = f"`{info.default.name}`" if isinstance(info.default, Component) else "see below"
+        kind = re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", kind).replace("Component", "plugin").replace("|", "\\|")
+        assert facts["description"], f"{cls.__name__}.{name} has no description"
+        lines.append(f"| `{name}` | {kind} | {default} | {facts['description']} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "experiments.md": (Experiment, Training, Inputs, Split),
+    "data.md": (Registry.load().resolve("dataset", "table").Config, Task, Feature),
+}
+
+
+@pytest.mark.parametrize(("page", "cls"), [(page, cls) for page, classes in TABLES.items() for cls in classes])
+def test_a_page_lists_every_key_with_its_default_and_meaning(page, cls):
+    table = settings_table(cls)
+    assert table in DOCS[page], f"docs/{page} must contain this table:\n\n{table}\n"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_explained_with_its_arguments(hook):
+    signature = f"{hook}({', '.join(inspect.signature(HOOKS[hook]).parameters)})"
+    assert f"`{signature}`" in DOCS["plugins.md"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        record.Record, record.Recipe, record.DatasetPart, record.SplitPart, record.MetricPart, record.PluginPart,
+        record.Budget, record.Cell, record.Measured, record.SeedRun, record.Predictions, Provenance,
+    ],
+)  # fmt: skip
+def test_every_field_of_a_record_is_explained(part):
+    listed = set(re.findall(r"^\| `(\w+)` \|", DOCS["records.md"], re.MULTILINE))
+    assert part.model_fields.keys() <= listed
+
+
+def test_every_column_of_the_predictions_is_explained():
+    for field in predictions.SCHEMA:
+        assert f"| `{field.name}` | " in DOCS["records.md"]
+
+
+def test_every_leak_gate_and_field_of_a_card_is_explained():
+    names = set(re.findall(r'"(?:stop|warn)",\s*"([a-z]+(?:-[a-z]+)+)"', inspect.getsource(gates)))
+    assert {"label-copy", "time-order", "equal-rows"} <= names
+    for name in names:
+        assert f"| `{name}` | " in DOCS["data.md"]
+    for name in Card.model_fields:
+        assert f"`{name}`" in DOCS["plugins.md"]
+
+
+def test_every_experiment_on_the_pages_is_one():
+    registry = Registry.load()
+    found = [text for page in DOCS.values() for text in blocks(page, "yaml")]
+    assert found
+    for text in found:
+        content = yaml.safe_load(text)
+        experiment = {"dataset": "planted", "models": ["mmoe"]} | content
+        mtbench.experiment.plan(mtbench.experiment.load(experiment), registry)
+
+
+def test_the_package_on_the_page_has_an_entry_point_for_its_module(tmp_path, monkeypatch):
+    page = DOCS["plugins.md"]
+    (project,) = (tomllib.loads(text) for text in blocks(page, "toml"))
+    ((_, module),) = project["project"]["entry-points"]["mtbench"].items()
+    assert project["build-system"]["build-backend"] == "hatchling.build"
+    assert f"{module}/__init__.py" in page
+    assert project["project"]["name"].replace("-", "_") == module
+    sources = {text.splitlines()[0].removeprefix("# "): text for text in blocks(page, "python")}
+    for name in (f"{module}/__init__.py", f"{module}/net.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(sources[name])
+    monkeypatch.syspath_prepend(tmp_path)
+    registered = {}
+    importlib.import_module(module).mtbench_models(registered.__setitem__)
+    for target in registered.values():
+        home, _, name = target.partition(":")
+        assert issubclass(getattr(importlib.import_module(home), name), mtbench.MultiTaskModel)
+    suite = {}
+    exec(sources["tests/test_net.py"], suite)  # noqa: S102 - our own page
+    suite["TestNet"]().test_learns()
+
+
+TINY = {
+    "dataset": {"name": "planted", "rows": 4000, "users": 200, "items": 50},
+    "models": [{"name": "shared-bottom", "bottom_layers": [8]}],
+    "seeds": 2,
+    "training": {"max_epochs": 1, "batch_size": 512, "accelerator": "cpu"},
+    "metrics": ["auc", "logloss"],
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_the_file_of_many_plugins_on_the_page_works(tmp_path, monkeypatch, capsys, cache):  # noqa: ARG001
+    monkeypatch.chdir(tmp_path)
+    (source,) = (text for text in blocks(DOCS["plugins.md"], "python") if text.startswith("# extras.py"))
+    (tmp_path / "extras.py").write_text(source)
+    experiment = TINY | {
+        "dataset": {"name": "coins", "rows": 3000},
+        "metrics": ["hits@3", "brier"],
+        "balancer": "hardest",
+    }
+    (written,) = mtbench.run(experiment, plugins=["extras.py"])
+    scores = written.record.results["heads"]
+    assert all(0 < value < 0.3 for value in scores["brier"].test)
+    assert set(scores) == {"auc", "brier", "hits@3"}
+    assert written.record.recipe.dataset.provenance.distribution == "extras.py"
+    out, err = capsys.readouterr()
+    assert f"wrote {written.path}" in err
+    assert "epoch 0 is over" in out
+
+
+def test_the_reading_of_a_record_on_the_page_works(tmp_path, monkeypatch, capsys, cache):  # noqa: ARG001
+    monkeypatch.chdir(tmp_path)
+    (written,) = mtbench.run(TINY)
+    source = "\n".join(blocks(DOCS["records.md"], "python"))
+    assert '"records/KEY-CONTENT.json"' in source
+    exec(source.replace("records/KEY-CONTENT.json", str(written.path)), {})  # noqa: S102 - our own page
+    auc, brier, ndcg = capsys.readouterr().out.splitlines()
+    assert float(auc) == pytest.approx(written.record.mean("click", "auc"))
+    assert 0 < float(brier) < 0.5
+    assert len(json.loads(ndcg)) == 2
+
+
+def test_links_lead_to_files_and_headings():
+    pages = DOCS | {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+    for name, page in pages.items():
+        folder = ROOT / "docs" if name in DOCS else ROOT
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page):
+            path, _, heading = target.partition("#")
+            found = (folder / path if path else folder / name).resolve()
+            assert found.exists(), f"{name}: {target}"
+            if heading:
+                headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+                assert heading in {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}, target
+
+
+def test_every_variable_is_explained():
+    sources = "".join(path.read_text() for path in (ROOT / "mtbench").rglob("*.py"))
+    variables = set(re.findall(r'"(MTBENCH_[A-Z_]+)"', sources))
+    assert len(variables) >= 4
+    for variable in variables:
+        assert any(f"`{variable}`" in page for page in DOCS.values()), variable
