@@ -84,7 +84,7 @@ TINY = {"dataset": "planted", "models": ["mmoe"]}
         TINY | {"seeds": 3},
         TINY | {"seeds": [4, 5]},
         TINY | {"balancer": "equal", "split": None},
-        TINY | {"balancer": {"name": "weighted", "weights": {"click": 2}}, "inputs": {"give": []}},
+        TINY | {"balancer": {"name": "weighted", "weights": {"click": 2}}, "inputs": {"warmup": 0.2}},
         TINY | {"split": {"by": "time"}, "training": {"max_epochs": 1, "learning_rate": 1e-3}, "metrics": ["auc"]},
     ],
 )
