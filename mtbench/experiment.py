@@ -58,7 +58,7 @@ class Training(Settings):
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="Lightning's accelerator.")
     devices: int = Field(1, gt=0, le=1024, description="Processes, one per device, that share each batch (DDP).")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="Lightning's precision.")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
 
 
 class Inputs(Settings):

@@ -166,8 +166,10 @@ def _resident(rows: Batch, device: torch.device) -> Batch:
 
 
 @torch.inference_mode()
-def predict(model: MultiTaskModel, rows: Batch, batch_size: int, device: torch.device) -> Predicted:
-    """Return the predictions of all rows, in order, by one process."""
+def predict(model: MultiTaskModel, rows: Batch, training: Training, device: torch.device) -> Predicted:
+    """Return the predictions of all rows, in order, by one process, in the precision of the training."""
     model.eval()
-    parts = [model.predict(model(batch.to(device))).float().cpu() for batch in Batches(rows, batch_size)]
+    with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16-mixed"):
+        batches = Batches(rows, training.batch_size)
+        parts = [model.predict(model(batch.to(device))).float().cpu() for batch in batches]
     return Predicted(rows.rows.cpu().numpy(), torch.cat(parts).numpy())

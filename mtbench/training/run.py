@@ -221,7 +221,7 @@ class _Runner:
         names = [task.name for task in self.plan.schema.tasks]
         values = np.empty((len(rows), len(names)), np.float32)
         for path in {selection.weights(name) for name in names}:
-            predicted = predict(self._load(seed, path), rows, self.training.batch_size, self.device).values
+            predicted = predict(self._load(seed, path), rows, self.training, self.device).values
             for column, name in enumerate(names):
                 if selection.weights(name) == path:
                     values[:, column] = predicted[:, column]

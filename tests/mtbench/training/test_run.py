@@ -226,3 +226,11 @@ def test_two_processes_never_run_the_same_thing_into_one_folder(small, tmp_path)
         other.join()
     small["training"] |= {"max_epochs": 1}
     mtbench.run(small, records=tmp_path)
+
+
+def test_what_was_chosen_is_what_is_recorded_in_half_precision_too(small, tmp_path):
+    small["training"] |= {"precision": "bf16-mixed"}
+    (written,) = mtbench.run(small, records=tmp_path)
+    run = written.record.measured.seeds["0"]
+    for task, values in run.valid.items():
+        assert written.record.results[task]["auc"].valid[0] == values[run.chosen[task]]
