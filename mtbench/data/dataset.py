@@ -39,7 +39,7 @@ class Dataset(ABC, Generic[C_co]):
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
     card: ClassVar[Card]
     version: ClassVar[int] = 1
-    split: ClassVar[Split] = Split(by="random")
+    split: Split = Split(by="random")
 
     def __init__(self, config: C_co) -> None:
         self.config = config

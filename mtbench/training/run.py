@@ -86,15 +86,16 @@ def run(
             for finding in columns.findings:
                 display.say(f"[yellow]warning[/yellow]: {finding.message}")
         scorer = Scorer(columns, plan.metrics)
+        # all recipes first: they hash the code that was loaded, which may change on disk while it runs
+        runners = [_Runner(plan, columns, scorer, model, folder, display) for model in plan.models]
         written = []
-        for model in plan.models:
-            runner = _Runner(plan, columns, scorer, model, folder, display)
+        for runner in runners:
             done = records_.find(folder, runner.recipe.key) if resume else None
             if done is None:
                 done = runner.run_alone(resume=resume)
                 registry.record_written(*done)
             elif display is not None:
-                display.say(f"{model.name}: its record is there: {done.path}")
+                display.say(f"{runner.model.name}: its record is there: {done.path}")
             written.append(done)
             on_record(done)
     return written

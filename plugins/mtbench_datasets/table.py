@@ -57,7 +57,7 @@ class Table(Dataset[TableConfig]):
     def __init__(self, config: TableConfig) -> None:
         super().__init__(config)
         by = "official" if config.split else "time" if config.time else "random"
-        self.split = Split(by=by)  # type: ignore[misc]  # the default here follows from the columns
+        self.split = Split(by=by)
 
     def sources(self) -> Sequence[Source]:
         """Return the user's file."""

@@ -62,7 +62,7 @@ class Planted(Dataset[PlantedConfig]):
         positive_rates={"click": 0.3, "conversion": 0.3, "like": 0.3},
         traps=("The columns truth_* are the true probabilities.",),
     )
-    split: ClassVar[Split] = Split(by="time")
+    split = Split(by="time")
 
     def schema(self) -> Schema:
         """Return what the columns mean."""
