@@ -28,6 +28,7 @@ class Columns:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         self.schema = Schema.model_validate(self.meta["schema"])
+        self.test_opened = 0
 
     def __reduce__(self) -> tuple[type[Columns], tuple[Path]]:
         return Columns, (self.folder,)
@@ -79,7 +80,8 @@ class Columns:
         return self._part(self.counts["train"], self.counts["valid"])
 
     def open_test(self) -> Batch:
-        """Return the test rows."""
+        """Return the test rows, and count that they were given out."""
+        self.test_opened += 1
         return self._part(self.counts["train"] + self.counts["valid"], self.counts["test"])
 
     def row_ids(self, batch: Batch) -> np.ndarray:

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,9 +52,13 @@ class Display:
     ) -> None:
         self._progress.__exit__(kind, error, traceback)
 
-    def say(self, text: str) -> None:
-        """Print a line above the bars."""
-        self._progress.console.print(text, highlight=False, soft_wrap=True)
+    def say(self, text: str | Text) -> None:
+        """Print a line above the bars, as it is."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning above the bars."""
+        self.say(Text.assemble(("warning", "yellow"), ": ", text))
 
     def begin(self, name: str, steps: int) -> None:
         """Show a new bar for one training of at most this many steps."""

@@ -84,7 +84,7 @@ def run(
             counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
             display.say(f"{experiment.dataset.name}: {counts} rows")
             for finding in columns.findings:
-                display.say(f"[yellow]warning[/yellow]: {finding.message}")
+                display.warn(finding.message)
         scorer = Scorer(columns, plan.metrics)
         # all recipes first: they hash the code that was loaded, which may change on disk while it runs
         runners = [_Runner(plan, columns, scorer, model, folder, display) for model in plan.models]
@@ -179,6 +179,7 @@ class _Runner:
         """Train every seed, then open the test split, predict, judge and write the record."""
         if not resume:
             shutil.rmtree(self.work, ignore_errors=True)
+        opened = self.columns.test_opened
         selections = {seed: self._fit(seed) for seed in self.recipe.seeds}
         test = self.columns.open_test()
         table = pa.concat_tables(
@@ -193,7 +194,10 @@ class _Runner:
             results=results.values,
             undefined=results.undefined,
             bounds=self._bounds(test),
-            measured=self._measured({seed: selection.summary() for seed, selection in selections.items()}),
+            measured=self._measured(
+                {seed: selection.summary() for seed, selection in selections.items()},
+                test_opened=self.columns.test_opened - opened,
+            ),
             predictions=self._write_predictions(table),
         )
         stem = record.file_stem
@@ -261,7 +265,7 @@ class _Runner:
                 bounds[kind] = self._evaluate(pa.concat_tables(tables)).values
         return bounds
 
-    def _measured(self, seeds: dict[int, SeedRun]) -> Measured:
+    def _measured(self, seeds: dict[int, SeedRun], *, test_opened: int) -> Measured:
         first = self.recipe.seeds[0]
         model = self.build(first).to(self.device)
         batch = self.columns.valid.take(torch.arange(min(self.training.batch_size, len(self.columns.valid))))
@@ -277,7 +281,7 @@ class _Runner:
             peak_memory_bytes=efficiency.peak_memory(self.device),
             seconds=sum(sum(run.seconds) for run in seeds.values()),
             seeds={str(seed): run for seed, run in seeds.items()},
-            test_opened=1,
+            test_opened=test_opened,
             warnings=[finding.message for finding in self.columns.findings],
         )
 

@@ -113,8 +113,8 @@ def test_the_test_split_is_opened_once_per_record_after_every_choice(small, tmp_
     opened, saved = Columns.open_test, torch.save
     monkeypatch.setattr(Columns, "open_test", lambda self: seen.append("open") or opened(self))
     monkeypatch.setattr(torch, "save", lambda *args, **kwargs: seen.append("save") or saved(*args, **kwargs))
-    mtbench.run(small | {"seeds": 2}, records=tmp_path)
-    assert seen.count("open") == 1
+    (written,) = mtbench.run(small | {"seeds": 2}, records=tmp_path)
+    assert seen.count("open") == written.record.measured.test_opened == 1
     assert seen[-1] == "open"
 
 
