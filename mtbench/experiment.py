@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from mtbench.errors import MTBenchError
 from mtbench.reading import joined, parse_yaml, problems_of, shown, validated
-from mtbench.schema import FloatRange, IntRange, Name, Schema, Settings, Split, named
+from mtbench.schema import AnyComponent, Component, FloatRange, IntRange, Name, Schema, Settings, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,33 +20,25 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
     from mtbench.data.dataset import Dataset
+    from mtbench.inputs import Input
     from mtbench.model import ModelConfig, MultiTaskModel
     from mtbench.registry import Kind, Registry
     from mtbench.training.balancing import Balancer
 
 
-class Component(BaseModel):
-    """A plugin by name, with its settings: ``mmoe`` or ``{name: mmoe, experts: 4}``."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    name: Name = Field(description="The plugin's name; the other keys are its settings.")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Everything but the name."""
-        return dict(self.model_extra or {})
-
-
-AnyComponent = Annotated[Component, BeforeValidator(named, json_schema_input_type=Name | Component)]
+SMALL_BATCH, LARGE_BATCH, STEPS = 32, 2048, 64
 
 
 class Training(Settings):
     """How every model of the experiment is trained."""
 
-    max_epochs: int = Field(5, gt=0, le=100_000, description="Epochs at most.")
+    max_epochs: int = Field(10, gt=0, le=100_000, description="Epochs at most.")
     patience: int = Field(2, gt=0, description="Stop after this many epochs without a better validation score.")
-    batch_size: Annotated[int, IntRange(256, 8192, log=True)] = Field(2048, gt=0, description="Rows per step.")
+    batch_size: Annotated[int | None, IntRange(256, 8192, log=True)] = Field(
+        None,
+        gt=0,
+        description="Rows per step; 2048 unless given, or less where an epoch would have fewer than 64 steps.",
+    )
     learning_rate: Annotated[float, FloatRange(1e-4, 1e-2, log=True)] = Field(
         1e-3, gt=0, description="Adam's step size."
     )
@@ -60,11 +52,23 @@ class Training(Settings):
     devices: int = Field(1, gt=0, le=1024, description="Processes, one per device, that share each batch (DDP).")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
 
+    def for_rows(self, rows: int) -> Training:
+        """Return these settings with the batch size that they mean for so many training rows."""
+        usual = min(LARGE_BATCH, max(SMALL_BATCH, rows // STEPS))
+        return self.model_copy(update={"batch_size": self.batch_size or usual})
+
+    @property
+    def rows_per_step(self) -> int:
+        """The batch size, once it is known."""
+        assert self.batch_size is not None
+        return self.batch_size
+
 
 class Inputs(Settings):
     """What rows are given beyond their features."""
 
     warmup: float = Field(0.0, ge=0, lt=1, description="First share of training time that serves as input only.")
+    give: tuple[AnyComponent, ...] = Field((), description="Inputs pooled into extra columns for every model.")
 
 
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -109,12 +113,21 @@ class Experiment(Settings):
 
 
 @dataclass(frozen=True)
+class PlannedInput:
+    """An input with its checked settings, as a model asks for it or the experiment gives it."""
+
+    name: str
+    input: Input[Any]
+
+
+@dataclass(frozen=True)
 class PlannedModel:
     """A model of the experiment with its checked settings."""
 
     name: str
     cls: type[MultiTaskModel]
     config: ModelConfig
+    inputs: tuple[PlannedInput, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,7 @@ class Plan:
     schema: Schema
     split: Split
     models: tuple[PlannedModel, ...]
+    given: tuple[PlannedInput, ...]
     balancer: Balancer
     metrics: Mapping[str, Metric]
 
@@ -208,6 +222,14 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
             cls = registry.resolve(kind, component.name)
         return cls, validated(cls.Config, component.settings, where, path)
 
+    def inputs(components: Sequence[Component], *path: str | int) -> tuple[PlannedInput, ...]:
+        planned = []
+        for component in components:
+            cls, config = resolved("input", component, *path)
+            with _at(where, *path):
+                planned.append(PlannedInput(component.name, cls(config)))
+        return tuple(planned)
+
     dataset_cls, dataset_config = resolved("dataset", experiment.dataset, "dataset")
     with _at(where, "dataset"):
         dataset = dataset_cls(dataset_config)
@@ -217,18 +239,22 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
         _check_split(split, schema, experiment.dataset.name)
     models: list[PlannedModel] = []
     for index, component in enumerate(experiment.models):
-        model = PlannedModel(component.name, *resolved("model", component, "models", index))
+        cls, config = resolved("model", component, "models", index)
+        with _at(where, "models", index):
+            asked = inputs(cls.inputs(config, schema), "models", index)
+        model = PlannedModel(component.name, cls, config, asked)
         if model in models:
             raise MTBenchError(
                 f"{where}: models.{index}: is models.{models.index(model)} again: '{model.name}' with the same "
                 "settings; remove one, or change a setting"
             )
         models.append(model)
+    given = inputs(experiment.inputs.give, "inputs", "give")
     balancer_cls, balancer_config = resolved("balancer", experiment.balancer, "balancer")
     with _at(where, "balancer"):
         balancer = balancer_cls(balancer_config, schema.tasks)
     metrics = _metrics(experiment, schema, registry, where)
-    return Plan(experiment, registry, dataset, schema, split, tuple(models), balancer, metrics)
+    return Plan(experiment, registry, dataset, schema, split, tuple(models), given, balancer, metrics)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def mtbench_balancers(register: Register[Balancer]) -> None:
 
 
 @hookspec
-def mtbench_inputs(register: Register[Input]) -> None:
+def mtbench_inputs(register: Register[Input[Any]]) -> None:
     """Register inputs beyond plain features: ``register("recent", "my_package.recent:Recent")``."""
 
 

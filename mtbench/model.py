@@ -12,8 +12,10 @@ from mtbench.nn.loss import masked_mean
 from mtbench.schema import IntRange, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench.schema import Component, DataSpec, Schema
 
 
 class ModelConfig(Settings):
@@ -46,6 +48,14 @@ class MultiTaskModel(nn.Module):
         self.centre: Tensor
         self.scale: Tensor
 
+    @classmethod
+    def inputs(cls, config: ModelConfig, schema: Schema) -> Sequence[Component]:  # noqa: ARG003
+        """Return what the model needs beyond features: ``[Component(name="recent", length=20)]``.
+
+        It is in ``data.inputs`` and, for each batch, in ``batch.inputs``, by the input's name.
+        """
+        return ()
+
     def forward(self, batch: Batch) -> Tensor:
         """Return logits, shape (batch, tasks)."""
         raise NotImplementedError
@@ -61,4 +71,5 @@ class MultiTaskModel(nn.Module):
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Turn logits into predictions, shape (batch, tasks): probabilities, or values for regression tasks."""
+        outputs = outputs.float()  # half precision would make ties of near probabilities
         return torch.where(self.binary, outputs.sigmoid(), outputs * self.scale + self.centre)

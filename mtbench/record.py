@@ -67,6 +67,21 @@ class MetricPart(Part):
     provenance: Provenance
 
 
+class InputPart(PluginPart):
+    """An input; ``transductive`` where it is made from all training rows, whatever their time."""
+
+    version: int
+    transductive: bool
+
+
+class InputsPart(Part):
+    """What rows were given beyond features: what the model asked for, and what the experiment gave to all models."""
+
+    warmup: float
+    asked: list[InputPart]
+    given: list[InputPart]
+
+
 class Budget(Part):
     """How the settings were chosen: as they came, or tuned with a number of trials."""
 
@@ -82,7 +97,7 @@ class Recipe(Part):
     split: SplitPart
     tasks: list[Task]
     metrics: dict[str, MetricPart]
-    inputs: dict[str, JsonValue]
+    inputs: InputsPart
     model: PluginPart
     balancer: PluginPart
     training: dict[str, JsonValue]

@@ -133,7 +133,8 @@ class Registry:
                 registry.files.append(path)
                 registry._add(Plugin(str(path), path.name, None), partial(_import_file, path))
             else:
-                registry.problems.append(f"plugin file {path} is no Python file; check --plugin and MTBENCH_PLUGINS")
+                found = "is no Python file" if path.exists() else "does not exist"
+                registry.problems.append(f"plugin file {path} {found}; check --plugin and MTBENCH_PLUGINS")
         if check:
             registry.check()
         return registry
@@ -185,7 +186,7 @@ class Registry:
     @overload
     def resolve(self, kind: Literal["balancer"], name: str) -> type[Balancer]: ...
     @overload
-    def resolve(self, kind: Literal["input"], name: str) -> type[Input]: ...
+    def resolve(self, kind: Literal["input"], name: str) -> type[Input[Any]]: ...
     @overload
     def resolve(self, kind: Kind, name: str) -> type[Any]: ...
     def resolve(self, kind: Kind, name: str) -> type[Any]:

@@ -46,6 +46,22 @@ def named(value: Any) -> Any:
     return value
 
 
+class Component(BaseModel):
+    """A plugin by name, with its settings: ``mmoe`` or ``{name: mmoe, experts: 4}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: Name = Field(description="The plugin's name; the other keys are its settings.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+AnyComponent = Annotated[Component, BeforeValidator(named, json_schema_input_type=Name | Component)]
+
+
 class Task(Settings):
     """One label to predict.
 
@@ -106,7 +122,18 @@ class Schema(Settings):
     row: str | None = Field(None, description="Column that identifies a row; its position unless given.")
     split: str | None = Field(None, description="Column with 'train', 'valid' or 'test': the official split.")
     outcomes: tuple[str, ...] = Field((), description="Columns known only after the event: never features.")
+    texts: tuple[str, ...] = Field((), description="Columns of the item's text, which the input 'text' encodes.")
     truth: Mapping[str, str] = Field(default_factory=dict, description="Task -> column of its true probability.")
+
+    @model_validator(mode="after")
+    def _texts_of_items(self) -> Self:
+        if self.texts and self.item is None:
+            raise ValueError("texts describe items; name the column of the item's id under 'item'")
+        after = {*self.outcomes, *self.truth.values(), *(task.label for task in self.tasks)}
+        for text in self.texts:
+            if text in after:
+                raise ValueError(f"text '{text}' is known only after the event; remove it from the texts")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,6 +145,11 @@ class Schema(Settings):
         for known in self.truth:
             if known not in tasks:
                 raise ValueError(f"truth names '{known}', which is no task{suggestion(known, tasks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _given_is_a_funnel(self) -> Self:
+        tasks = {task.name: task for task in self.tasks}
         for task in self.tasks:
             if task.given is not None:
                 given = tasks.get(task.given)
@@ -127,6 +159,14 @@ class Schema(Settings):
                     )
                 if given.kind != "binary" or given is task:
                     raise ValueError(f"task '{task.name}' is given '{task.given}', which is not another binary task")
+                chain = [task.name]
+                while given is not None:
+                    if given.name in chain:
+                        raise ValueError(
+                            f"tasks are given each other in a circle: {' given '.join([*chain, given.name])}"
+                        )
+                    chain.append(given.name)
+                    given = tasks.get(given.given or "")
         return self
 
 
@@ -175,7 +215,7 @@ class DataSpec:
     """The encoded columns that a model is built for.
 
     ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. A regression label
-    is learned as ``(label - centre) / scale``, by task.
+    is learned as ``(label - centre) / scale``, by task. ``inputs`` maps what the model asked for to its ``spec``.
     """
 
     tasks: tuple[Task, ...]
@@ -184,6 +224,7 @@ class DataSpec:
     numeric: tuple[str, ...] = ()
     centre: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_tasks(self) -> int:

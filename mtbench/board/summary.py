@@ -133,6 +133,12 @@ def values(record: Record, task: str, metric: str, split: Split = "test") -> lis
     return list(getattr(cell, split)) if cell else []
 
 
+def unfinished(record: Record) -> int:
+    """Return how many trainings were best in the last epoch that they were allowed."""
+    allowed = record.recipe.training.get("max_epochs")
+    return sum(max(run.chosen.values()) + 1 == allowed for run in record.measured.seeds.values())
+
+
 def spread(values: Sequence[float | None]) -> Spread | None:
     """Return mean and deviation; None where any seed has no value."""
     known = [value for value in values if value is not None]
@@ -190,7 +196,7 @@ def _circumstances(record: Record) -> dict[str, str]:
         **balancer,
         **_code("balancer.code", recipe.balancer),
         **flat(recipe.training, "training."),
-        **flat(recipe.inputs, "inputs."),
+        **flat(recipe.inputs.model_dump(mode="json"), "inputs."),
         **flat(recipe.budget.model_dump(mode="json"), "budget."),
         "seeds": seeds(recipe.seeds),
         "mtbench": recipe.mtbench,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -71,6 +72,8 @@ def main() -> None:
             show_others(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without arrows must not lose a run's results
     try:
         try:
             app(prog_name="mtbench")

@@ -31,7 +31,7 @@ def use_plugins(files: Sequence[Path] | None) -> None:
     for file in files or ():
         path = str(file.resolve())
         if not file.is_file():
-            raise MTBenchError(f"--plugin {file}: there is no such file")
+            raise MTBenchError(f"--plugin {file}: {'is a folder' if file.is_dir() else 'there is no such file'}")
         if os.pathsep in path:
             raise MTBenchError(f"--plugin {file}: its path contains '{os.pathsep}'; move or rename it")
         listed.append(path)

@@ -45,6 +45,7 @@ def plugins(*, plugin: PluginOption = None, json: JsonOption = False) -> None:
 
 def _print_plugins(found: list[dict[str, Any]]) -> None:
     shown = table("plugin", "distribution", "registers", "status")
+    shown.columns[0].no_wrap = False  # the path of a single file would leave no room for the others
     for each in found:
         lines = [f"{plural}: {', '.join(names)}" for plural, names in each["registers"].items()]
         if each["observes"]:
@@ -53,9 +54,13 @@ def _print_plugins(found: list[dict[str, Any]]) -> None:
             each["name"],
             origin(each),
             "\n".join(lines) or "nothing",
-            f"broken: {each['error']}" if each["error"] else "in conflict, see below" if each["problems"] else "ok",
+            "broken, see below" if each["error"] else "in conflict, see below" if each["problems"] else "ok",
         )
-    stdout().print(shown)
+    console = stdout()
+    console.print(shown)
+    for each in found:
+        if each["error"]:
+            console.print(f"{each['name']}: {each['error']}", soft_wrap=True)
 
 
 def list_names(

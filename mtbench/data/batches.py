@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from mtbench.inputs import Opened
 
 
 class Ragged(NamedTuple):
@@ -39,7 +41,10 @@ class Batch:
     ``categorical`` (B, C) int32 and ``multi`` hold codes, 0 for unknown, in the order of the ``DataSpec``; ``numeric``
     (B, N) is standardised. ``labels`` (B, T) are 0 where unknown; ``mask`` (B, T) is 1.0 where a row counts for a task:
     its label is known and, for a task with ``given``, the given task is positive. ``rows`` (B,) are positions in the
-    prepared table. ``inputs`` holds what the model asked for beyond features.
+    prepared table. ``inputs`` holds what the model asked for beyond features, a named tuple of tensors each.
+
+    The rows of a whole split are a batch too, from which others are taken: ``asked`` and ``given`` are then the inputs
+    that batches taken from it get as ``inputs``, or pooled into further ``numeric`` and ``multi`` columns.
     """
 
     rows: Tensor
@@ -49,24 +54,44 @@ class Batch:
     mask: Tensor
     multi: Mapping[str, Ragged] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Opened] = field(default_factory=dict)
+    given: Mapping[str, Opened] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Tensor) -> Batch:
         """Return the given rows of this batch, in their order."""
-        picked = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in {"multi", "inputs"}}
-        return replace(self, **picked, multi={name: lists.take(rows) for name, lists in self.multi.items()})
+        at = self.rows[rows]
+        multi = {name: lists.take(rows) for name, lists in self.multi.items()}
+        numeric = [self.numeric[rows]]
+        for opened in self.given.values():
+            lists, numbers = opened.pooled(opened.take(at))
+            multi.update(lists)
+            numeric += [] if numbers is None else [numbers]
+        inputs = {name: type(parts)(*(part[rows] for part in parts)) for name, parts in self.inputs.items()}
+        inputs |= {name: opened.take(at) for name, opened in self.asked.items()}
+        return Batch(
+            rows=at,
+            categorical=self.categorical[rows],
+            numeric=torch.cat(numeric, 1) if len(numeric) > 1 else numeric[0],
+            labels=self.labels[rows],
+            mask=self.mask[rows],
+            multi=multi,
+            inputs=inputs,
+        )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return a copy on ``device``."""
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
-            for f in fields(self)
-            if f.name not in {"multi", "inputs"}
-        }
-        multi = {name: lists.to(device, non_blocking=non_blocking) for name, lists in self.multi.items()}
-        return replace(self, **moved, multi=multi)
+
+        def moved(part: Any) -> Any:
+            if isinstance(part, dict):
+                return {name: moved(value) for name, value in part.items()}
+            if isinstance(part, tuple) and not isinstance(part, Ragged):
+                return type(part)(*map(moved, part))
+            return part.to(device, non_blocking=non_blocking)
+
+        return Batch(**{column.name: moved(getattr(self, column.name)) for column in fields(self)})
 
 
 class Batches:

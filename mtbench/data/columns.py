@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from mtbench.data.batches import Batch, Ragged
 from mtbench.data.gates import Finding
+from mtbench.errors import MTBenchError, suggestion
 from mtbench.schema import DataSpec, Schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import pyarrow as pa
+
+    from mtbench.inputs import Opened
 
 
 class Columns:
@@ -28,10 +36,16 @@ class Columns:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         self.schema = Schema.model_validate(self.meta["schema"])
+        self.asked: Mapping[str, Opened] = {}
+        self.given: Mapping[str, Opened] = {}
         self.test_opened = 0
 
-    def __reduce__(self) -> tuple[type[Columns], tuple[Path]]:
-        return Columns, (self.folder,)
+    def __reduce__(self) -> tuple[Callable[..., Columns], tuple[Any, ...]]:
+        return _with_inputs, (self.folder, self.asked, self.given)
+
+    def with_inputs(self, asked: Mapping[str, Opened], given: Mapping[str, Opened]) -> Columns:
+        """Return these columns with inputs for the model that asked, and given ones pooled into further columns."""
+        return _with_inputs(self.folder, asked, given)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -60,13 +74,19 @@ class Columns:
             known = known.astype(np.float64)
             centre.append(float(known.mean()) if len(known) else 0.0)
             scale.append(float(known.std()) if len(known) else 1.0)
+        multi, numeric = dict(self.meta["multi"]), list(self.meta["numeric"])
+        for opened in self.given.values():
+            lists, numbers = opened.features()
+            multi.update(lists)
+            numeric += numbers
         return DataSpec(
-            self.schema.tasks,
-            self.meta["categorical"],
-            self.meta["multi"],
-            tuple(self.meta["numeric"]),
-            tuple(centre),
-            tuple(scale),
+            tasks=self.schema.tasks,
+            categorical=self.meta["categorical"],
+            multi=multi,
+            numeric=tuple(numeric),
+            centre=tuple(centre),
+            scale=tuple(scale),
+            inputs={name: opened.spec for name, opened in self.asked.items()},
         )
 
     @cached_property
@@ -84,9 +104,50 @@ class Columns:
         self.test_opened += 1
         return self._part(self.counts["train"] + self.counts["valid"], self.counts["test"])
 
+    def everything(self) -> Batch:
+        """Return the rows of all parts without their labels, for inputs and tests of them."""
+        rows = self._part(0, sum(self.counts.values()))
+        return replace(rows, labels=rows.labels[:0], mask=rows.mask[:0])
+
     def row_ids(self, batch: Batch) -> np.ndarray:
         """Return the raw table's row numbers of a batch, counted from 0."""
         return np.asarray(self._read("row")[batch.rows.cpu().numpy()])
+
+    def identity(self, node: str) -> np.ndarray:
+        """Return the number of each row's ``user`` or ``item``, int64. Raises MTBenchError where there are none."""
+        if f"{node}s" not in self.meta:
+            raise MTBenchError(
+                f"dataset '{self.meta['dataset']}' has no {node}s, which an input of this experiment is made from"
+            )
+        return self._read(node)
+
+    def time(self) -> np.ndarray:
+        """Return the time of each row; a seeded order where the data have none."""
+        return self._read("time")
+
+    def chunk(self) -> np.ndarray:
+        """Return the point-in-time chunk of each row."""
+        return self._read("chunk")
+
+    def positive(self) -> np.ndarray:
+        """Return which rows are known positives of which binary tasks, bool of shape (rows, tasks)."""
+        binary = np.array([task.kind == "binary" for task in self.schema.tasks])
+        positive: np.ndarray = (self._read("labels") == 1) & binary
+        return positive
+
+    def earlier_events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return user, item and positives (events, tasks) of the events before the first row, oldest first."""
+        return self._read("earlier-user"), self._read("earlier-item"), self._read("earlier-positive")
+
+    def text(self, column: str) -> pa.ChunkedArray:
+        """Return a text of each item by its number, null where unknown. Raises MTBenchError for a column without."""
+        texts = self.schema.texts
+        if column not in texts:
+            raise MTBenchError(
+                f"dataset '{self.meta['dataset']}' has no text '{column}'{suggestion(column, texts)}; "
+                f"its texts are: {', '.join(texts) or 'none'}"
+            )
+        return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")["text"]
 
     def users(self, batch: Batch) -> np.ndarray | None:
         """Return the number of each row's user, or None where the dataset has no users."""
@@ -125,4 +186,12 @@ class Columns:
             labels=self._tensor("labels", part),
             mask=self._tensor("mask", part),
             multi=multi,
+            asked=self.asked,
+            given=self.given,
         )
+
+
+def _with_inputs(folder: Path, asked: Mapping[str, Opened], given: Mapping[str, Opened]) -> Columns:
+    columns = Columns(folder)
+    columns.asked, columns.given = asked, given
+    return columns

@@ -60,6 +60,14 @@ class Dataset(ABC, Generic[C_co]):
         expected, naming the file, the column and the row.
         """
 
+    def earlier_events(self, files: Mapping[str, Path]) -> pa.Table | None:  # noqa: ARG002
+        """Return what happened before the first row, oldest first, where the dataset knows: it is seen by every row.
+
+        The table has the user and item columns of the schema and, per task, a column of its name that is 1 where the
+        event was a positive of that task; a task without a column has none.
+        """
+        return None
+
     def reachable(self, table: pa.Table, chunk: np.ndarray) -> Mapping[str, np.ndarray]:  # noqa: ARG002
         """Return, per task, each row's best prediction from what earlier chunks reveal; empty where nobody knows it.
 

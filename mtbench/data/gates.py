@@ -35,10 +35,14 @@ class Finding(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The values of a feature as codes from 0; ``owner`` is the row of each value where a row may have several."""
+    """The values of a feature as codes from 0; ``owner`` is the row of each value where a row may have several.
+
+    The codes of a number are ``ordered``: neighbours may share a bin.
+    """
 
     codes: np.ndarray
     owner: np.ndarray | None = None
+    ordered: bool = False
 
 
 def columns(schema: Schema, features: Sequence[Feature]) -> Iterator[Finding]:
@@ -138,12 +142,18 @@ def predictors(
         measure = "AUC" if binary else "R2 of ranks"
         for name, values in features.items():
             strength = max(judge(*scored) for scored in _scored(values, half, known, target, prior))
-            found = f"feature '{name}' alone predicts task '{task.name}' with {measure} {strength:.4f}"
+            which = f"feature '{name}'{_column(name, schema)}"
+            found = f"{which} alone predicts task '{task.name}' with {measure} {strength:.4f}"
             if strength > STOP_ABOVE:
                 remedy = _remedy(name, schema)
                 yield Finding("stop", "label-copy", f"{found}: it is the label or nearly so; {remedy}")
             elif strength > WARN_ABOVE and name not in acknowledged:
                 yield Finding("warn", "strong-feature", f"{found}; make sure that it is known before the event")
+
+
+def _column(name: str, schema: Schema) -> str:
+    source = next((feature.source for feature in schema.features if feature.name == name), name)
+    return "" if source == name else f" (column '{source}')"
 
 
 def duplicates(columns: Mapping[str, np.ndarray], part: np.ndarray) -> Iterator[Finding]:
@@ -161,12 +171,12 @@ def duplicates(columns: Mapping[str, np.ndarray], part: np.ndarray) -> Iterator[
 def binned(values: np.ndarray) -> np.ndarray:
     """Return codes of bins of equal counts, about 20 rows or more in each and at most 1024 of them.
 
-    A column of at most 1024 distinct values keeps them apart.
+    A column of at most 1024 distinct values with five rows each, on average, keeps them apart.
     """
     ordered = np.sort(values)
     edges = ordered[np.flatnonzero(np.diff(ordered, prepend=np.nan))]
-    if len(edges) > BINS:
-        bins = min(BINS, len(ordered) // ROWS_IN_BIN)
+    bins = min(BINS, max(2, len(ordered) // ROWS_IN_BIN))
+    if len(edges) > min(BINS, max(bins, len(ordered) // FEWEST)):
         edges = np.unique(ordered[np.arange(1, bins) * len(ordered) // bins])
     return np.searchsorted(edges, values)
 
@@ -185,6 +195,8 @@ def _scored(
     """
     if values.owner is None:
         codes, owner = values.codes[known], known
+        if values.ordered:  # the rows that have a label may be few
+            codes = binned(codes)
     else:
         is_known = np.zeros(len(target), bool)
         is_known[known] = True

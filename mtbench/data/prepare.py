@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Split
 
-RECIPE = 2
+RECIPE = 4
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 
@@ -85,10 +85,13 @@ def _build(
         findings += gates.identities(encode.identity(table[schema.row]), part, schema.row)
     refuse(name, findings)
     reachable = dataset.reachable(table, chunk)
+    earlier = dataset.earlier_events(files)
     with cache.writing():
         _store(folder, encoded, schema, table, part, chunk, reachable)
+        nodes = _store_interactions(folder, schema, table, part, time, split.seed, earlier)
         meta = {
             **recipe,
+            **nodes,
             "schema": schema.model_dump(mode="json"),
             "categorical": {feature: codes.size for feature, codes in encoded.categorical.items()},
             "multi": {feature: codes.size for feature, (codes, _) in encoded.multi.items()},
@@ -151,6 +154,7 @@ def _check_columns(name: str, schema: Schema, table: pa.Table) -> None:
     wanted = [
         *(task.label for task in schema.tasks),
         *(feature.source for feature in schema.features),
+        *schema.texts,
         *schema.truth.values(),
     ]
     wanted += [column for column in (schema.user, schema.item, schema.time, schema.row, schema.split) if column]
@@ -160,6 +164,12 @@ def _check_columns(name: str, schema: Schema, table: pa.Table) -> None:
             raise MTBenchError(f"dataset '{name}' has no column '{column}'{suggestion(column, table.column_names)}")
         if found > 1:
             raise MTBenchError(f"dataset '{name}' has {found} columns named '{column}'; rename all but one")
+    for column in schema.texts:
+        if pa.types.is_nested(table[column].type):
+            raise MTBenchError(
+                f"dataset '{name}': column '{column}' holds {table[column].type}, which is no text; remove it from the "
+                "texts, or join its values"
+            )
     for role, needed in (("time", schema.time), ("row id", schema.row)):
         row = -1 if needed is None else pc.index(pc.is_null(table[needed], nan_is_null=True), True).as_py()
         if row >= 0:
@@ -222,7 +232,7 @@ def _content_gates(
     values = {name: gates.Values(column.codes[sample]) for name, column in encoded.categorical.items()}
     for name, (column, missing) in encoded.numeric.items():
         bins = gates.binned(column[sample]) + 1
-        values[name] = gates.Values(bins if missing is None else np.where(missing[sample] > 0, 0, bins))
+        values[name] = gates.Values(bins if missing is None else np.where(missing[sample] > 0, 0, bins), ordered=True)
     for name, (codes, offsets) in encoded.multi.items():
         picked, ends = _picked(codes.codes, offsets, sample)
         values[name] = gates.Values(picked, np.repeat(np.arange(len(sample)), np.diff(ends)))
@@ -266,8 +276,6 @@ def _store(
     save("numeric", _stacked(list(encoded.flat_numeric().values()), rows, np.float32)[order])
     save("labels", encoded.labels[order])
     save("mask", encoded.mask[order].astype(np.float32))
-    if schema.user is not None:
-        save("user", encode.identity(table[schema.user])[order])
     for index, (column, offsets) in enumerate(encoded.multi.values()):
         values, ends = _picked(column.codes, offsets, order)
         save(f"multi-{index}-values", values)
@@ -281,6 +289,53 @@ def _store(
     vocabularies |= {name: column.vocabulary for name, (column, _) in encoded.multi.items()}
     for index, vocabulary in enumerate(vocabularies.values()):
         pq.write_table(pa.table({"value": vocabulary}), folder / f"vocabulary-{index}.parquet")
+
+
+def _store_interactions(
+    folder: Path,
+    schema: Schema,
+    table: pa.Table,
+    part: np.ndarray,
+    time: np.ndarray | None,
+    seed: int,
+    earlier: pa.Table | None,
+) -> dict[str, int]:
+    """Write who met what and when, for rows and earlier events alike; return the counts of users and items."""
+    order = np.argsort(part, kind="stable")
+    when = splits.order(len(part), time, seed)
+    np.save(folder / "time.npy", when[order])
+    counts = {}
+    for node, column in (("user", schema.user), ("item", schema.item)):
+        if column is None:
+            continue
+        values = table[column]
+        if earlier is not None:
+            values = pa.chunked_array([*values.chunks, *earlier[column].cast(values.type).chunks])
+        number = encode.identity(values)
+        np.save(folder / f"{node}.npy", number[: table.num_rows][order])
+        np.save(folder / f"earlier-{node}.npy", number[table.num_rows :])
+        counts[f"{node}s"] = int(number.max()) + 1
+        if node == "item":
+            _store_texts(folder, schema, table, number[: table.num_rows], when, counts["items"])
+    events = 0 if earlier is None else earlier.num_rows
+    positive = np.zeros((events, len(schema.tasks)), bool)
+    for index, task in enumerate(schema.tasks):
+        if earlier is not None and task.name in earlier.column_names:
+            positive[:, index] = pc.fill_null(pc.cast(earlier[task.name], pa.bool_()), False).to_numpy()
+    np.save(folder / "earlier-positive.npy", positive)
+    return counts
+
+
+def _store_texts(folder: Path, schema: Schema, table: pa.Table, item: np.ndarray, when: np.ndarray, items: int) -> None:
+    """Write the first known text of each item in the order of the items' numbers, null where there is none."""
+    latest_first = np.argsort(when, kind="stable")[::-1] if schema.texts else when
+    for index, column in enumerate(schema.texts):
+        texts = table[column].cast(pa.large_string())
+        known = latest_first[texts.is_valid().to_numpy()[latest_first]]
+        row = np.full(items, -1)
+        row[item[known]] = known  # of an item's rows the one assigned last stays: the first in time
+        first = texts.take(pa.array(row, mask=row < 0))
+        pq.write_table(pa.table({"text": first}), folder / f"text-{index}.parquet")
 
 
 def _stacked(columns: list[np.ndarray], rows: int, dtype: type[np.generic]) -> np.ndarray:

@@ -98,6 +98,11 @@ def warm_up(part: np.ndarray, share: float, time: np.ndarray | None, seed: int) 
     return part
 
 
+def order(rows: int, time: np.ndarray | None, seed: int) -> np.ndarray:
+    """Return the time of each row, shape (rows,): a seeded order where the data have none."""
+    return np.random.default_rng((seed, rows)).permutation(rows) if time is None else time
+
+
 def chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
     """Return the point-in-time chunk of each row, int32 of shape (rows,): a row sees only chunks before its own.
 
@@ -107,8 +112,7 @@ def chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
     """
     training, warm = part == TRAIN, part == WARMUP
     held_out = ~(training | warm)
-    order = np.random.default_rng((seed, len(part))).permutation(len(part)) if time is None else time
-    times = order[training]
+    times = order(len(part), time, seed)[training]
     count = max(1, round(2 * len(times) / held_out.sum()))
     starts = np.sort(times)[[len(times) * k // count for k in range(1, count)]]
     _, numbers = np.unique(np.searchsorted(starts, times, "right"), return_inverse=True)

@@ -1,9 +1,6 @@
-"""What a model may ask for beyond plain features."""
+"""What rows are given beyond their features, made from earlier chunks alone."""
 
-from __future__ import annotations
+from mtbench.inputs.input import Input, InputConfig, Opened, Tensors
+from mtbench.inputs.interactions import Interactions, Rows
 
-from abc import ABC
-
-
-class Input(ABC):  # noqa: B024
-    """Base class of inputs: history, macro graphs, text vectors. Declared, computed once, cached, shared."""
+__all__ = ["Input", "InputConfig", "Interactions", "Opened", "Rows", "Tensors"]

@@ -64,9 +64,9 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
     started = selection.restore()
+    if display is not None:
+        display.begin(name, -(-columns.counts["train"] // training.rows_per_step) * training.max_epochs)
     if not selection.finished:
-        if display is not None:
-            display.begin(name, -(-columns.counts["train"] // training.batch_size) * training.max_epochs)
         balancer = copy.deepcopy(plan.balancer)
         module = TrainingModule(model, balancer, scorer, columns, training, seed, plan.registry.files)
         callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection]

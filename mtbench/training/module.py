@@ -73,6 +73,8 @@ class TrainingModule(pl.LightningModule):
         """Return fused Adam over everything that learns."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         settings = self.training_settings
+        if not parameters:
+            raise MTBenchError("the model has no trainable parameters; register it as layers in __init__")
         return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
     def train_dataloader(self) -> Batches:
@@ -90,7 +92,7 @@ class TrainingModule(pl.LightningModule):
         trainer = self.trainer
         return Batches(
             self._on_device[part],
-            self.training_settings.batch_size,
+            self.training_settings.rows_per_step,
             shuffle=shuffle,
             rank=trainer.global_rank,
             world=trainer.world_size,
@@ -106,6 +108,11 @@ class TrainingModule(pl.LightningModule):
             torch.manual_seed(self.epoch_seed(stream=1 + self.global_rank))
             self.epoch_loss = torch.zeros(len(self.columns.schema.tasks), device=self.device)
         losses = self.model.loss(self.model(batch), batch)
+        if losses.shape != self.epoch_loss.shape:
+            raise MTBenchError(
+                f"loss() returned shape {tuple(losses.shape)}; return one loss per task, "
+                f"shape {tuple(self.epoch_loss.shape)}"
+            )
         self.epoch_loss += losses.detach()
         if self.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0:
             self._require_finite(losses, batch_idx)
@@ -119,7 +126,7 @@ class TrainingModule(pl.LightningModule):
         task = self.columns.schema.tasks[column].name
         where = f"epoch {self.current_epoch + 1}" + (f", step {step + 1}" if step is not None else "")
         raise MTBenchError(
-            f"seed {self.seed}, {where}: the loss of task '{task}' is {losses[column].item()}; "
+            f"{where}: the loss of task '{task}' is {losses[column].item()}; "
             f"lower training.learning_rate (now {self.training_settings.learning_rate:g}), "
             "or compress heavy-tailed numeric features (log: true)"
         )
@@ -170,6 +177,6 @@ def predict(model: MultiTaskModel, rows: Batch, training: Training, device: torc
     """Return the predictions of all rows, in order, by one process, in the precision of the training."""
     model.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16-mixed"):
-        batches = Batches(rows, training.batch_size)
+        batches = Batches(rows, training.rows_per_step)
         parts = [model.predict(model(batch.to(device))).float().cpu() for batch in batches]
     return Predicted(rows.rows.cpu().numpy(), torch.cat(parts).numpy())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,11 @@ from mtbench import record as records_
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import evaluate, predictions
+from mtbench.inputs.attach import attached
 from mtbench.record import (
     DatasetPart,
+    InputPart,
+    InputsPart,
     Measured,
     MetricPart,
     PluginPart,
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
-    from mtbench.experiment import Experiment, Plan, PlannedModel
+    from mtbench.experiment import Experiment, Plan, PlannedInput, PlannedModel
     from mtbench.model import MultiTaskModel
     from mtbench.training.selection import Selection
 
@@ -80,6 +83,8 @@ def run(
         raise MTBenchError(f"{folder} is a file; name a folder for the records") from error
     with Display(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
         columns = prepare_data(plan)
+        training = experiment.training.for_rows(columns.counts["train"])
+        plan = replace(plan, experiment=experiment.model_copy(update={"training": training}))
         if display is not None:
             counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
             display.say(f"{experiment.dataset.name}: {counts} rows")
@@ -87,7 +92,9 @@ def run(
                 display.warn(finding.message)
         scorer = Scorer(columns, plan.metrics)
         # all recipes first: they hash the code that was loaded, which may change on disk while it runs
-        runners = [_Runner(plan, columns, scorer, model, folder, display) for model in plan.models]
+        runners = [
+            _Runner(plan, with_inputs(plan, columns, model), scorer, model, folder, display) for model in plan.models
+        ]
         written = []
         for runner in runners:
             done = records_.find(folder, runner.recipe.key) if resume else None
@@ -110,12 +117,31 @@ def prepare_data(plan: Plan) -> Columns:
     )
 
 
+def with_inputs(plan: Plan, columns: Columns, model: PlannedModel) -> Columns:
+    """Return the columns with what the model asks for and what the experiment gives to all."""
+
+    def of(planned: Sequence[PlannedInput]) -> list[tuple[PlannedInput, str]]:
+        return [(one, plan.registry.provenance("input", one.name).sha256) for one in planned]
+
+    return attached(columns, of(model.inputs), of(plan.given))
+
+
 def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
     """Return everything that goes into a record."""
     experiment, registry = plan.experiment, plan.registry
 
     def part(kind: Kind, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         return {"name": name, "settings": settings, "provenance": registry.provenance(kind, name)}
+
+    def inputs(planned: Sequence[PlannedInput]) -> list[InputPart]:
+        return [
+            InputPart(
+                **part("input", one.name, one.input.config.model_dump(mode="json")),
+                version=one.input.version,
+                transductive=one.input.transductive,
+            )
+            for one in planned
+        ]
 
     return Recipe(
         mtbench=__version__,
@@ -135,7 +161,7 @@ def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
             )
             for name, metric in plan.metrics.items()
         },
-        inputs=experiment.inputs.model_dump(mode="json"),
+        inputs=InputsPart(warmup=experiment.inputs.warmup, asked=inputs(model.inputs), given=inputs(plan.given)),
         model=PluginPart(**part("model", model.name, model.config.model_dump(mode="json"))),
         balancer=PluginPart(**part("balancer", experiment.balancer.name, plan.balancer.config.model_dump(mode="json"))),
         training=experiment.training.model_dump(mode="json", exclude=PLACEMENT),
@@ -168,12 +194,14 @@ class _Runner:
             with FileLock(lock, timeout=0):
                 written = self.run(resume=resume)
                 lock.unlink()
-                return written
+            with suppress(OSError):  # others may be at work there
+                lock.parent.rmdir()
         except Timeout as error:
             raise MTBenchError(
                 f"{self.model.name}: another process is running the same thing into {self.folder}; wait for it, "
                 "or give this run another --records folder"
             ) from error
+        return written
 
     def run(self, *, resume: bool) -> Written:
         """Train every seed, then open the test split, predict, judge and write the record."""
@@ -268,7 +296,7 @@ class _Runner:
     def _measured(self, seeds: dict[int, SeedRun], *, test_opened: int) -> Measured:
         first = self.recipe.seeds[0]
         model = self.build(first).to(self.device)
-        batch = self.columns.valid.take(torch.arange(min(self.training.batch_size, len(self.columns.valid))))
+        batch = self.columns.valid.take(torch.arange(min(self.training.rows_per_step, len(self.columns.valid))))
         batch = batch.to(self.device)
         return Measured(
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

@@ -11,7 +11,14 @@ from pydantic import Field
 from mtbench.data.dataset import Dataset, DatasetConfig
 from mtbench.data.sources import Source
 from mtbench.schema import Card, Feature, Schema, Split, Task
-from mtbench_datasets.reading import attach, read_delimited, read_parquet, refuse_where
+from mtbench_datasets.reading import (
+    attach,
+    read_delimited,
+    read_parquet,
+    refuse_unless_binary,
+    refuse_where,
+    without_duplicates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,11 +32,13 @@ _LOGS = {
 _USERS = "user_features_pure.csv"
 _VIDEOS = "video_features_basic_pure.csv"
 _STATISTICS = {"late": "item_features.parquet", "official": "video_features_statistic_pure.csv"}
+_HISTORIES = "user_sequences.parquet"
 _SHA256 = {
     "val.parquet": "77d41160c6ad7b67ea9497881c965d7650d3e1b494c3f3b1dfcf8df11e6395c0",
     "test.parquet": "afe40f62090c7cf086700038c7f754b9598e4f3b7e2d3fd923fe662e30ea01cb",
     "user_features_pure.csv": "dc729a656301b4c6d07f713fe41d05ec9bfaab670b90e531c70037caf033c011",
     "video_features_basic_pure.csv": "a6f7ee02684c5777422306cdc416e170302288aa89aca9dfea995edbd625bcc2",
+    "user_sequences.parquet": "322e6dcd06ed2939611287b3dc5ce49b2154bbe6bf65183248cd58e9925fcc5d",
     "item_features.parquet": "d5e02514a967a593de86279284de89427aa2bbf8f747771441635c7f27a75d5d",
 }
 
@@ -43,11 +52,11 @@ _LOG = (
     *("is_forward", "is_hate", "long_view", "play_time_ms", "duration_ms", "profile_stay_time", "comment_stay_time"),
     *("is_profile_enter", "is_rand", "tab"),
 )
-_USER_WORDS = (
+USER_WORDS = (
     *("user_active_degree", "follow_user_num_range", "fans_user_num_range", "friend_user_num_range"),
     "register_days_range",
 )
-_USER_CODES = ("is_live_streamer", "is_video_author", *(f"onehot_feat{i}" for i in range(18)))
+USER_CODES = ("is_live_streamer", "is_video_author", *(f"onehot_feat{i}" for i in range(18)))
 _USER_COUNTS = ("follow_user_num", "fans_user_num", "friend_user_num")
 _VIDEO_WORDS = ("video_type", "upload_dt", "upload_type")
 _VIDEO_CODES = ("author_id", "music_id", "music_type")
@@ -67,7 +76,6 @@ _VIDEO_STATISTICS = (
 )
 
 _FIRST_DAY, _VALID_FROM, _TEST_FROM, _LAST_DAY = 20220408, 20220505, 20220507, 20220508
-_HOUR_MS = 3_600_000
 _BEIJING_HOURS = 8
 
 
@@ -119,6 +127,11 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
             "Exact counts and video statistics cover the whole period: `statistics` adds them, a mild look ahead.",
             "0.1 % of rows have long_view without click: nearly a funnel, yet each task is predicted over all rows.",
             "4.1 % of test rows have a user, and 1.0 % a video, without training rows.",
+            (
+                "Earlier events (`late`): watch_seq is every impression, clicked or not, and is left out. A long watch "
+                "counts as a positive of long_view and click (99.6 % of long views are clicks), a like as one of like. "
+                "They have an order but no times; users whose last one is not before the first row are left out."
+            ),
         ),
         acknowledged={"time-order": "The split is by the log's date, as in other work; it overlaps by minutes."},
     )
@@ -129,6 +142,8 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
         names = [*_LOGS[release], _USERS, _VIDEOS]
         if self.config.statistics:
             names.append(_STATISTICS[release])
+        if release == "late":
+            names.append(_HISTORIES)
         return [
             Source(
                 name=name,
@@ -140,44 +155,79 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
 
     def schema(self) -> Schema:
         """Return four tasks over one impression's context, user and video."""
-        features = [
-            *(Feature(name=name, of="context") for name in ("tab", "hour")),
-            *(Feature(name=name, of="user") for name in (*_USER_WORDS, *_USER_CODES)),
-            *(Feature(name=name, of="item") for name in (*_VIDEO_WORDS, *_VIDEO_CODES)),
-            *(Feature(name=name, of="item", kind="numeric", log=name == "video_duration") for name in _VIDEO_SIZES),
-            Feature(name="tag", of="item", kind="multi"),
-        ]
-        if self.config.statistics:
-            features += [Feature(name=name, of="user", kind="numeric", log=True) for name in _USER_COUNTS]
-            features += [Feature(name=f"video_{x}", of="item", kind="numeric", log=True) for x in _VIDEO_STATISTICS]
-        return Schema(
-            tasks=tuple(Task(name=name, column=column) for name, column in _TASKS.items()),
-            features=tuple(features),
-            user="user_id",
-            item="video_id",
-            time="time_ms",
-            split="split",
-            outcomes=_OUTCOMES,
-        )
+        return impression_schema(statistics=self.config.statistics)
 
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per impression in the order of the logs; ``time_ms`` is in milliseconds since 1970."""
         release = self.config.release
-        log = _without_duplicates(pa.concat_tables([_log(files[name]) for name in _LOGS[release]]))
-        split = pc.if_else(
-            pc.less(log["date"], _VALID_FROM), "train", pc.if_else(pc.less(log["date"], _TEST_FROM), "valid", "test")
+        return impressions(
+            [files[name] for name in _LOGS[release]],
+            files[_USERS],
+            files[_VIDEOS],
+            files[_STATISTICS[release]] if self.config.statistics else None,
         )
-        hour = pc.add(pc.divide(log["time_ms"], _HOUR_MS), _BEIJING_HOURS)
-        hour = pc.subtract(hour, pc.multiply(pc.divide(hour, 24), 24))
-        rows = log.select(["user_id", "video_id", "time_ms", "tab", *_TASKS.values(), *_OUTCOMES])
-        rows = rows.append_column("hour", hour).append_column("split", split)
-        counts = _USER_COUNTS if self.config.statistics else ()
-        rows = attach(rows, "user_id", _users(files[_USERS], counts), files[_USERS])
-        rows = attach(rows, "video_id", _videos(files[_VIDEOS]), files[_VIDEOS])
-        if self.config.statistics:
-            path = files[_STATISTICS[release]]
-            rows = attach(rows, "video_id", _statistics(path), path)
-        return rows
+
+    def earlier_events(self, files: Mapping[str, Path]) -> pa.Table | None:
+        """Return likes and long watches from before the first row; the official release has them as rows."""
+        if _HISTORIES not in files:
+            return None
+        first = min(pc.min(_log(files[name])["time_ms"]).as_py() for name in _LOGS[self.config.release])
+        lists = pa.list_(pa.int64())
+        types = {"user_id": pa.int64(), "last_time_ms": pa.float64(), "like_seq": lists, "long_watch_seq": lists}
+        histories = _read(files[_HISTORIES], types)
+        histories = histories.filter(pc.less(histories["last_time_ms"], first))
+        return pa.concat_tables(
+            [_events(histories, "like_seq", {"like"}), _events(histories, "long_watch_seq", {"click", "long_view"})]
+        )
+
+
+def _events(histories: pa.Table, column: str, tasks: set[str]) -> pa.Table:
+    owner = pc.list_parent_indices(histories[column].combine_chunks())
+    marks = {task: pa.repeat(task in tasks, len(owner)) for task in _TASKS}
+    videos = pc.list_flatten(histories[column])
+    return pa.table({"user_id": histories["user_id"].take(owner), "video_id": videos, **marks})
+
+
+def impression_schema(*, statistics: bool) -> Schema:
+    """Return four tasks over one impression's context, user and video: the schema of every KuaiRand release."""
+    features = [
+        *(Feature(name=name, of="context") for name in ("tab", "hour")),
+        *(Feature(name=name, of="user") for name in (*USER_WORDS, *USER_CODES)),
+        *(Feature(name=name, of="item") for name in (*_VIDEO_WORDS, *_VIDEO_CODES)),
+        *(Feature(name=name, of="item", kind="numeric", log=name == "video_duration") for name in _VIDEO_SIZES),
+        Feature(name="tag", of="item", kind="multi"),
+    ]
+    if statistics:
+        features += [Feature(name=name, of="user", kind="numeric", log=True) for name in _USER_COUNTS]
+        features += [Feature(name=f"video_{x}", of="item", kind="numeric", log=True) for x in _VIDEO_STATISTICS]
+    return Schema(
+        tasks=tuple(Task(name=name, column=column) for name, column in _TASKS.items()),
+        features=tuple(features),
+        user="user_id",
+        item="video_id",
+        time="time_ms",
+        split="split",
+        outcomes=_OUTCOMES,
+    )
+
+
+def impressions(logs: Sequence[Path], users: Path, videos: Path, statistics: Path | None) -> pa.Table:
+    """Return the rows of :func:`impression_schema`, in the order of the logs, without exact duplicates."""
+    log = without_duplicates(pa.concat_tables([_log(path) for path in logs]))
+    split = pc.if_else(
+        pc.less(log["date"], _VALID_FROM), "train", pc.if_else(pc.less(log["date"], _TEST_FROM), "valid", "test")
+    )
+    rows = log.select(["user_id", "video_id", "time_ms", "tab", *_TASKS.values(), *_OUTCOMES])
+    rows = rows.append_column("hour", beijing_hour(pc.divide(log["time_ms"], 1000))).append_column("split", split)
+    rows = attach(rows, "user_id", user_features(users, _USER_COUNTS if statistics else ()), users)
+    rows = attach(rows, "video_id", _videos(videos), videos)
+    return attach(rows, "video_id", _statistics(statistics), statistics) if statistics else rows
+
+
+def beijing_hour(seconds: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the hour of the day in Beijing, 0 to 23, of whole seconds since 1970."""
+    hour = pc.add(pc.divide(seconds, 3600), _BEIJING_HOURS)
+    return pc.subtract(hour, pc.multiply(pc.divide(hour, 24), 24))
 
 
 def _read(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
@@ -187,28 +237,26 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
 def _log(path: Path) -> pa.Table:
     table = _read(path, dict.fromkeys(_LOG, pa.int64()))
     outside = pc.or_(pc.less(table["date"], _FIRST_DAY), pc.greater(table["date"], _LAST_DAY))
+    first_row = 1 if path.suffix == ".parquet" else 2
+    refuse_unless_binary(table, tuple(_TASKS.values()), path, first_row=first_row)
     checks = [
-        *((name, pc.invert(pc.is_in(table[name], pa.array([0, 1]))), "0 or 1") for name in _TASKS.values()),
         ("is_rand", pc.not_equal(table["is_rand"], 0), "0, the standard policy"),
         ("date", outside, f"a day from {_FIRST_DAY} to {_LAST_DAY}"),
     ]
     for name, wrong, expected in checks:
-        refuse_where(wrong, table, name, path, expected, first_row=1 if path.suffix == ".parquet" else 2)
+        refuse_where(wrong, table, name, path, expected, first_row=first_row)
     return table
 
 
-def _without_duplicates(log: pa.Table) -> pa.Table:
-    return log.filter(pa.array(~log.to_pandas().duplicated()))
-
-
-def _users(path: Path, counts: Sequence[str]) -> pa.Table:
+def user_features(path: Path, counts: Sequence[str] = ()) -> pa.Table:
+    """Return the users of a Kuaishou release: ``USER_WORDS``, ``USER_CODES`` and the given ``counts``."""
     types = {
         "user_id": pa.int64(),
-        **dict.fromkeys(_USER_WORDS, pa.string()),
-        **dict.fromkeys(_USER_CODES, pa.float64()),
+        **dict.fromkeys(USER_WORDS, pa.string()),
+        **dict.fromkeys(USER_CODES, pa.float64()),
         **dict.fromkeys(counts, pa.float64()),
     }
-    return _as_codes(read_delimited(path, types, optional=_USER_CODES), _USER_CODES, path)
+    return _as_codes(read_delimited(path, types, optional=(*USER_WORDS, *USER_CODES)), USER_CODES, path)
 
 
 def _videos(path: Path) -> pa.Table:
@@ -217,7 +265,7 @@ def _videos(path: Path) -> pa.Table:
         **dict.fromkeys((*_VIDEO_WORDS, "tag"), pa.string()),
         **dict.fromkeys((*_VIDEO_CODES, *_VIDEO_SIZES), pa.float64()),
     }
-    table = read_delimited(path, types, optional=("tag", "music_type", "video_duration"))
+    table = read_delimited(path, types, optional=[name for name in types if name != "video_id"])
     tags = pc.split_pattern(table["tag"], ",")
     return _as_codes(table, _VIDEO_CODES, path).drop_columns("tag").append_column("tag", tags)
 

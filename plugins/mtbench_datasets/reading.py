@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import TYPE_CHECKING
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,14 +20,17 @@ import pyarrow.parquet
 from mtbench.errors import MTBenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+RawFile: TypeAlias = "Path | zipfile.Path"  # a file, or a member of an archive, which is read in place
+_SEPARATOR = "\x1f"
+_BATCH_BYTES = 1 << 24
 _CONVERSION = re.compile(r"In CSV column #(\d+): Row #(\d+): (.*)", re.DOTALL)
 
 
 def read_delimited(
-    path: Path,
+    path: RawFile,
     types: Mapping[str, pa.DataType],
     *,
     delimiter: str = ",",
@@ -33,43 +38,93 @@ def read_delimited(
     quoted: bool = True,
     null: Collection[str] = ("",),
     optional: Collection[str] = (),
+    encoding: str = "utf8",
 ) -> pa.Table:
     """Return the columns named in ``types`` of a delimited text file, which may be gzipped.
 
     Without a header the file has exactly these columns in this order. Cells equal to one of ``null`` are missing,
-    which only the ``optional`` columns may be. Raises MTBenchError for anything else.
+    which only the ``optional`` columns may be. A ``delimiter`` may have several characters. Raises MTBenchError for
+    anything else.
     """
     names = _header(path, delimiter) if header else list(types)
     if missing := [name for name in types if name not in names]:
         raise MTBenchError(f"{path}: row 1: there is no column {', '.join(missing)}; found {', '.join(names)}")
-    try:
+    with _explained(path, names):
+        source: Any = _stream(path) if isinstance(path, zipfile.Path) else path
+        if len(delimiter) > 1:  # pyarrow splits at single characters
+            content = _stream(path).read()
+            source = pa.BufferReader(content.replace(delimiter.encode(), _SEPARATOR.encode()))
+            delimiter = _SEPARATOR
         table = pyarrow.csv.read_csv(
-            path,
+            source,
             # One thread: only then do errors tell the row.
-            pyarrow.csv.ReadOptions(use_threads=False, column_names=None if header else names),
+            pyarrow.csv.ReadOptions(use_threads=False, column_names=None if header else names, encoding=encoding),
             pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False),
-            pyarrow.csv.ConvertOptions(
-                column_types=dict(types),
-                include_columns=list(types),
-                null_values=list(null),
-                strings_can_be_null=True,
-            ),
+            _conversion(types, null),
         )
-    except (pa.ArrowException, OSError) as error:
+    _refuse_missing(table, types, optional, path, first_row=1 + header)
+    return table
+
+
+def read_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of a comma-separated file without header or quotes, as :func:`read_delimited`, piece by piece.
+
+    With each piece comes the number of its first row: for files whose raw text would not fit in memory.
+    """
+    names = list(types)
+    with _explained(path, names):
+        reader = pyarrow.csv.open_csv(
+            path,
+            pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=_BATCH_BYTES),
+            pyarrow.csv.ParseOptions(quote_char=False),
+            _conversion(types, ("",)),
+        )
+    first_row = 1
+    while True:
+        with _explained(path, names):
+            batch = next(reader, None)
+        if batch is None:
+            return
+        table = pa.Table.from_batches([batch])
+        _refuse_missing(table, types, (), path, first_row=first_row)
+        yield first_row, table
+        first_row += len(table)
+
+
+def _conversion(types: Mapping[str, pa.DataType], null: Collection[str]) -> Any:
+    return pyarrow.csv.ConvertOptions(
+        column_types=dict(types), include_columns=list(types), null_values=list(null), strings_can_be_null=True
+    )
+
+
+@contextmanager
+def _explained(path: RawFile, names: list[str]) -> Iterator[None]:
+    """Turn pyarrow's errors into ones that name the file, the column and the row."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         conversion = _CONVERSION.match(str(error))
         if conversion is None:
             raise MTBenchError(f"{path}: {error}; expected the columns {', '.join(names)}") from error
         column, row, what = conversion.groups()
         raise MTBenchError(f"{path}: column '{names[int(column)]}', row {row}: {what}") from error
+
+
+def _refuse_missing(
+    table: pa.Table, types: Collection[str], optional: Collection[str], path: RawFile, *, first_row: int
+) -> None:
     for name in types:
         if name not in optional:
-            refuse_where(pc.is_null(table[name]), table, name, path, "a value", first_row=1 + header)
-    return table
+            refuse_where(pc.is_null(table[name]), table, name, path, "a value", first_row=first_row)
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
+def _stream(path: RawFile) -> Any:
+    return pa.BufferReader(path.read_bytes()) if isinstance(path, zipfile.Path) else pa.input_stream(path)
+
+
+def _header(path: RawFile, delimiter: str) -> list[str]:
     try:
-        with pa.input_stream(path) as stream, io.TextIOWrapper(stream, "utf-8") as text:
+        with _stream(path) as stream, io.TextIOWrapper(stream, "utf-8") as text:
             return next(csv.reader(text, delimiter=delimiter), [])
     except (OSError, UnicodeDecodeError) as error:
         raise MTBenchError(f"{path}: {error}; expected a text file whose first line names its columns") from error
@@ -90,7 +145,7 @@ def read_parquet(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
 
 
 def refuse_where(
-    wrong: pa.ChunkedArray, table: pa.Table, column: str, path: Path, expected: str, *, first_row: int
+    wrong: pa.ChunkedArray, table: pa.Table, column: str, path: RawFile, expected: str, *, first_row: int
 ) -> None:
     """Raise MTBenchError for the first row where ``wrong`` is true; the table's rows count from ``first_row``."""
     at = pc.index(wrong, True).as_py()
@@ -100,7 +155,19 @@ def refuse_where(
         )
 
 
-def attach(rows: pa.Table, key: str, side: pa.Table, path: Path) -> pa.Table:
+def refuse_unless_binary(table: pa.Table, columns: Collection[str], path: RawFile, *, first_row: int) -> None:
+    """Raise MTBenchError for the first label that is neither 0 nor 1."""
+    for name in columns:
+        wrong = pc.invert(pc.is_in(table[name], pa.array([0, 1], table[name].type)))
+        refuse_where(wrong, table, name, path, "0 or 1", first_row=first_row)
+
+
+def without_duplicates(table: pa.Table) -> pa.Table:
+    """Return the rows that equal no earlier row in all columns."""
+    return table.filter(pa.array(~table.to_pandas().duplicated().to_numpy()))
+
+
+def attach(rows: pa.Table, key: str, side: pa.Table, path: RawFile) -> pa.Table:
     """Return ``rows`` with the columns of ``side``, one line of which describes each value of ``key``.
 
     Raises MTBenchError if ``side``, read from ``path``, describes a value twice or not at all.

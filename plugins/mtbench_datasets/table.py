@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
 _BLOCK = 1 << 24  # bytes; a row must fit into one block
+_HEAD = 1 << 10  # bytes; no text has a NUL among them, and nearly every other file does
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _SPLITS = ("train", "valid", "test")
+_SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'"}  # and how YAML writes them
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class TableConfig(DatasetConfig, Schema):
@@ -103,11 +107,14 @@ class Table(Dataset[TableConfig]):
         config = self.config
         parsers: dict[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]] = {}
         multi = {feature.source for feature in config.features if feature.kind == "multi"}
-        names = [config.user, config.item, config.row, *config.outcomes]
+        names = [config.user, config.item, config.row, *config.outcomes, *config.texts]
         names += [feature.source for feature in config.features if feature.kind == "categorical"]
         parsers |= {name: _text for name in names if name is not None}
         parsers |= {feature.source: _numbers for feature in config.features if feature.kind == "numeric"}
-        parsers |= dict.fromkeys(config.truth.values(), _numbers)
+        kinds = {task.name: task.kind for task in config.tasks}
+        parsers |= {
+            column: _probabilities if kinds[task] == "binary" else _numbers for task, column in config.truth.items()
+        }
         parsers |= {task.label: partial(_label, binary=task.kind == "binary") for task in config.tasks}
         if config.time:
             parsers[config.time] = partial(_time, time_format=config.time_format)
@@ -164,6 +171,19 @@ def _check_header(names: Sequence[str], wanted: Collection[str], shown: str) -> 
             raise MTBenchError(f"{shown}: {names.count(column)} columns are named '{column}'; rename all but one")
 
 
+def _check_separator(names: Sequence[str], wanted: Collection[str], separator: str, shown: str) -> None:
+    """Refuse a header that another separator divides into declared columns."""
+    if any(name in wanted for name in names):
+        return
+    for other, written in _SEPARATORS.items():
+        if any(part.strip('" ') in wanted for name in names for part in name.split(other)):
+            found = _SEPARATORS.get(separator, repr(separator))
+            raise MTBenchError(
+                f"{shown}: the columns are separated by {written}, not by {found}; "
+                f"set 'separator: {written}' in the dataset's settings"
+            )
+
+
 def _read_parquet(path: Path, shown: str, wanted: Collection[str]) -> _File:
     try:
         names = pa.parquet.read_schema(path).names
@@ -195,8 +215,14 @@ def _read_csv(path: Path, shown: str, wanted: Collection[str], separator: str) -
     try:
         if not path.stat().st_size:
             raise MTBenchError(f"{shown}: is empty; give a file with a header and rows")
+        with pa.input_stream(path) as file:
+            if b"\0" in file.read(_HEAD):
+                raise MTBenchError(
+                    f"{shown}: is not text in UTF-8; save it as CSV in UTF-8, or name a Parquet file .parquet"
+                )
         with pa.csv.open_csv(path, read, parse) as reader:
             names = reader.schema.names
+        _check_separator(names, wanted, separator, shown)
         _check_header(names, wanted, shown)
         ragged.clear()
         table = cells(wanted)
@@ -319,6 +345,13 @@ def _numbers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return numbers
 
 
+def _probabilities(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    numbers = _numbers(cells)
+    outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, 1))
+    _refuse(outside, cells, "is no probability; write a number from 0 to 1, or leave the cell empty")
+    return numbers
+
+
 def _label(cells: pa.ChunkedArray, *, binary: bool) -> pa.ChunkedArray:
     if binary:
         text = pc.utf8_lower(_trimmed(_text(cells).cast(pa.string())))
@@ -328,6 +361,7 @@ def _label(cells: pa.ChunkedArray, *, binary: bool) -> pa.ChunkedArray:
         labels = pc.take(pa.array(list(_LABELS.values()), pa.int8()), codes)
     else:
         labels = _numbers(cells)
+        _refuse(pc.greater(pc.abs(labels), _LARGEST), cells, "is too large a label; write it in a larger unit")
     if labels.null_count == len(labels):
         raise _Mistake("has no label in any row; remove the task, or name the right column")
     return labels

@@ -88,7 +88,7 @@ def make_record():
                 for name, (higher, best) in METRICS.items()
                 if name in names
             },
-            "inputs": {"warmup": 0.0},
+            "inputs": {"warmup": 0.0, "asked": [], "given": []},
             "model": {"name": model, "settings": settings, "provenance": PROVENANCE},
             "balancer": {"name": "equal", "settings": {}, "provenance": PROVENANCE},
             "training": {"max_epochs": 5, "batch_size": 2048, "learning_rate": 0.001, "select": "mean"},

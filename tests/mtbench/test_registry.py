@@ -212,11 +212,11 @@ def test_a_failing_file_leaves_no_module_behind(tmp_path):
     assert not [name for name in sys.modules if name.startswith("mtbench_plugin_mine")]
 
 
-@pytest.mark.parametrize("name", ["missing.py", "notes.txt"])
+@pytest.mark.parametrize(("name", "what"), [("missing.py", "does not exist"), ("notes.txt", "is no Python file")])
 @pytest.mark.usefixtures("site")
-def test_a_plugin_file_that_is_no_python_file_is_an_error(tmp_path, name):
+def test_a_plugin_file_that_is_no_python_file_is_an_error(tmp_path, name, what):
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(MTBenchError, match=f"plugin file {tmp_path}/{name} is no Python file; check --plugin"):
+    with pytest.raises(MTBenchError, match=f"plugin file {tmp_path}/{name} {what}; check --plugin"):
         Registry.load([tmp_path / name])
 
 

@@ -76,6 +76,7 @@ class Planted(Dataset[PlantedConfig]):
             user="user",
             item="item",
             time="time",
+            texts=("title",) if self.config.signal == "text" else (),
             truth={task: f"truth_{task}" for task in TASKS},
         )
 

@@ -68,7 +68,21 @@ def test_plugins_shows_what_each_registers_and_what_is_broken(cli, site):
     status, out, err = cli("plugins")
     assert (status, err) == (0, "")
     assert any(line.split() == ["acme", "acme-dist", "2.3", "launchers:", "cloud", "ok"] for line in out.splitlines())
-    assert "broken: OSError: [red]gone[/red]" in out
+    assert f"bad: OSError: [red]gone[/red] ({root / '__init__.py'}:2)\n" in out
+
+
+def test_the_reason_of_a_broken_plugin_is_one_line_in_a_narrow_terminal(cli, site, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    root = site.install("bad", BROKEN)
+    _, out, _ = cli("plugins")
+    assert out.endswith(f"\nbad: OSError: [red]gone[/red] ({root / '__init__.py'}:2)\n")
+
+
+def test_a_plugin_file_with_a_long_path_leaves_room_for_the_rest(cli, file, monkeypatch):
+    path = file.rename(file.with_name(f"{'long_' * 12}name.py"))
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = cli("plugins", "--plugin", str(path))
+    assert {"plugin", "distribution", "registers", "status", "cloud", "mmoe,"} <= set(out.split())
 
 
 def test_a_clash_stops_other_commands_but_plugins_shows_it_beside_everything(cli, site):
@@ -146,11 +160,15 @@ def test_a_missing_plugin_file_is_an_error(cli, arguments):
     assert cli(*arguments) == (1, "", "error: --plugin absent.py: there is no such file\n")
 
 
+def test_a_folder_of_plugins_is_an_error(cli, tmp_path):
+    assert cli("plugins", "--plugin", str(tmp_path)) == (1, "", f"error: --plugin {tmp_path}: is a folder\n")
+
+
 def test_a_missing_file_in_the_variable_is_an_error_too(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_PLUGINS", str(tmp_path / "absent.py"))
     status, _, err = cli("list", "models")
     assert status == 1
-    assert "absent.py is no Python file; check --plugin and MTBENCH_PLUGINS" in err
+    assert "absent.py does not exist; check --plugin and MTBENCH_PLUGINS" in err
     assert "error: plugin file" in cli("plugins")[2]
 
 

@@ -98,3 +98,16 @@ def test_json_stays_alone_on_stdout_when_plugins_print_and_calls_are_traced(tmp_
     assert str(path) in {each["name"] for each in json.loads(done.stdout)["plugins"]}
     assert "loud\n" in done.stderr
     assert "mtbench_models(register)" in done.stderr
+
+
+def test_a_terminal_that_lacks_a_character_gets_a_question_mark(tmp_path):
+    path = tmp_path / "lang.py"
+    path.write_text(
+        'from mtbench.hookspecs import hookimpl\n\nclass Ж:\n    """1 ± 2 ↑"""\n\n'
+        "@hookimpl\ndef mtbench_launchers(register): register('lang', Ж)\n",
+        encoding="utf-8",
+    )
+    arguments = ("list", "launchers", "--plugin", str(path))
+    done = run(*arguments, env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "200"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 ? 2 ?" in done.stdout

@@ -80,6 +80,19 @@ def test_a_copy_of_a_heavy_tailed_regression_label_stops(values):
     assert "feature 'x' alone predicts task 'seconds' with R2" in found.message
 
 
+@pytest.mark.parametrize(("rows", "labelled"), [(400, 1.0), (1000, 1.0), (40_000, 0.02)])
+@pytest.mark.parametrize("schema", [CLICK, SECONDS], ids=["binary", "regression"])
+def test_a_numeric_copy_stops_in_few_rows_and_under_few_labels(rows, labelled, schema):
+    random = np.random.default_rng(1)
+    label = random.integers(2, size=rows) if schema is CLICK else random.normal(size=rows)
+    number = (label + 0.01 * random.random(rows)).astype(np.float32)
+    mask = (random.random(rows) < labelled)[:, None]
+    values = Values(gates.binned(number), ordered=True)
+    assert levels(judge(values, label, schema, mask=mask)) == ["stop"]
+    noise = Values(gates.binned(random.normal(size=rows).astype(np.float32)), ordered=True)
+    assert judge(noise, label, schema, mask=mask) == []
+
+
 HARMLESS = {
     "row id": np.arange(ROWS),
     "user id": RNG.integers(ROWS // 4, size=ROWS),
@@ -178,7 +191,7 @@ def test_an_id_column_gets_the_remedy_for_ids():
 
 @given(st.lists(st.floats(-5, 5, width=16), min_size=1, max_size=300))
 def test_few_distinct_numbers_keep_bins_of_their_own(values):
-    column = np.array(values, np.float32) + 0.0
+    column = np.repeat(np.array(values, np.float32) + 0.0, gates.FEWEST)
     assert gates.binned(column).tolist() == np.unique(column, return_inverse=True)[1].tolist()
 
 

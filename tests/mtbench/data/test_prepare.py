@@ -358,7 +358,7 @@ COPIES = {
 def test_a_copied_label_is_refused_by_the_name_that_the_user_wrote(feature, values, simple, prepared):
     with pytest.raises(MTBenchError) as error:
         prepared(simple({"raw": values}, {"features": ("x", feature)}))
-    assert "dataset 'given': feature 'leak' alone predicts task 'click'" in str(error.value)
+    assert "dataset 'given': feature 'leak' (column 'raw') alone predicts task 'click'" in str(error.value)
 
 
 def test_a_copy_of_a_given_label_is_refused(simple, prepared):

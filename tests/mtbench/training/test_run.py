@@ -234,3 +234,17 @@ def test_what_was_chosen_is_what_is_recorded_in_half_precision_too(small, tmp_pa
     run = written.record.measured.seeds["0"]
     for task, values in run.valid.items():
         assert written.record.results[task]["auc"].valid[0] == values[run.chosen[task]]
+
+
+def test_the_default_batch_size_fits_the_rows(small, tmp_path):
+    del small["training"]["batch_size"]
+    (written,) = mtbench.run(small, records=tmp_path)
+    assert written.record.recipe.training["batch_size"] == 4800 // 64
+
+
+def test_a_loss_that_is_not_per_task_is_refused(small, tmp_path, monkeypatch):
+    from mtbench_models.mmoe import MMoE  # noqa: PLC0415
+
+    monkeypatch.setattr(MMoE, "loss", lambda self, outputs, batch: outputs.square().mean())  # noqa: ARG005
+    with pytest.raises(mtbench.MTBenchError, match=r"one loss per task, shape \(3,\)"):
+        mtbench.run(small, records=tmp_path)

@@ -7,7 +7,15 @@ import pyarrow.parquet
 import pytest
 
 from mtbench.errors import MTBenchError
-from mtbench_datasets.reading import attach, read_delimited, read_parquet
+from mtbench_datasets import reading
+from mtbench_datasets.reading import (
+    attach,
+    read_batches,
+    read_delimited,
+    read_parquet,
+    refuse_unless_binary,
+    without_duplicates,
+)
 
 TYPES = {"user": pa.int64(), "word": pa.string(), "size": pa.float64()}
 
@@ -84,3 +92,49 @@ def test_attach_refuses_a_key_described_twice_or_not_at_all(tmp_path):
         attach(rows, "user", pa.table({"user": [1, 1, 3]}), tmp_path)
     with pytest.raises(MTBenchError, match="column 'user': 3 is among the interactions"):
         attach(rows, "user", pa.table({"user": [1]}), tmp_path)
+
+
+def test_a_delimiter_may_have_several_characters_and_the_text_another_encoding(tmp_path):
+    path = tmp_path / "raw.dat"
+    path.write_bytes("1::Am\u00e9lie: a film::2.5\n2::x::3\n".encode("latin1"))
+    table = read_delimited(path, TYPES, delimiter="::", header=False, quoted=False, encoding="latin1")
+    assert table.to_pydict() == {"user": [1, 2], "word": ["Am\u00e9lie: a film", "x"], "size": [2.5, 3.0]}
+    with pytest.raises(MTBenchError, match=r"raw\.dat: column 'word', row 1: .*invalid UTF8"):
+        read_delimited(path, TYPES, delimiter="::", header=False, quoted=False)
+
+
+def test_pieces_are_the_whole_and_count_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_BATCH_BYTES", 128)
+    path = written(tmp_path, "".join(f'{i},"w{i},1.5\n' for i in range(100)))
+    pieces = list(read_batches(path, TYPES))
+    assert len(pieces) > 5
+    assert [first for first, _ in pieces] == [1 + sum(len(t) for _, t in pieces[:i]) for i in range(len(pieces))]
+    assert pa.concat_tables([t for _, t in pieces]).equals(read_delimited(path, TYPES, header=False, quoted=False))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("7,w", r"Row #51: Expected 3 columns, got 2"),
+        ("7,w,big", r"column 'size', row 51: .*'big'"),
+        ("7,,1", r"column 'word', row 51: found None, expected a value"),
+    ],
+)
+def test_a_wrong_row_is_named_in_whatever_piece_it_is(tmp_path, monkeypatch, line, message):
+    monkeypatch.setattr(reading, "_BATCH_BYTES", 128)
+    lines = [f"{i},w,1.5" for i in range(50)]
+    with pytest.raises(MTBenchError, match=rf"raw\.csv: (.*: )?{message}"):
+        list(read_batches(written(tmp_path, "\n".join([*lines, line, *lines]) + "\n"), TYPES))
+
+
+@pytest.mark.parametrize("label", [2, -1, None])
+def test_a_label_is_zero_or_one(tmp_path, label):
+    table = pa.table({"click": pa.array([0, 1, label], pa.int8())})
+    refuse_unless_binary(table.slice(0, 2), ["click"], tmp_path, first_row=2)
+    with pytest.raises(MTBenchError, match=f"column 'click', row 4: found {label}, expected 0 or 1"):
+        refuse_unless_binary(table, ["click"], tmp_path, first_row=2)
+
+
+def test_the_first_of_equal_rows_stays():
+    table = pa.table({"a": [1, 1, 2, 1, 1], "b": [1.5, 2.5, 1.5, 1.5, None]})
+    assert without_duplicates(table).to_pydict() == {"a": [1, 1, 2, 1], "b": [1.5, 2.5, 1.5, None]}

@@ -201,6 +201,7 @@ def test_a_broken_cell_is_named(tmp_path, column, row, rows, file):
         ("length_ms", "1,5", "'1,5' is not a number"),
         ("genres", "|a", "'|a' holds an empty value"),
         ("liked", "NA", "'NA' is no binary label"),
+        ("stars", "1e39", "'1e39' is too large a label"),
     ],
 )
 def test_broken_cells(tmp_path, column, text, what):
@@ -232,6 +233,11 @@ def test_a_time_among_numbers_must_be_a_number(tmp_path):
         (b"\xe9,x,liked\n1,1,1\n", "header is not UTF-8"),
         (b"x,liked\n1,\n2,\n", "column 'liked': has no label in any row"),
         (b'x,liked,y\n1,1,a\n2,1,"b\n3,1,c\n', "column 'y', row 2: a quote is opened and never closed"),
+        (b"x\tliked\n1\t1\n", r"""the columns are separated by "\\t", not by ','; set 'separator: "\\t"'"""),
+        (b'"x";"liked"\n"1";"1"\n', "the columns are separated by ';', not by ','; set 'separator: ';''"),
+        (b"x;a,b;liked\n1;2;1\n", "the columns are separated by ';'"),
+        (b"\x1f\x8b\x08\x00\x00\x00", "is not text in UTF-8"),
+        ("x,liked\n1,1\n".encode("utf-16"), "is not text in UTF-8"),
     ],
 )
 def test_broken_files(tmp_path, content, what):
@@ -246,6 +252,15 @@ def test_a_stray_quote_inside_a_cell_is_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'x,liked\n5" disk,1\n3,0\n')
     table = load(tmp_path / "a.csv", tasks=["liked"], features=["x"], user=None, item=None, time=None, split=None)
     assert table["x"].to_pylist() == ['5" disk', "3"]
+
+
+@pytest.mark.parametrize("wrong", ["1.01", "-0.5"])
+def test_the_truth_of_a_binary_task_is_a_probability(tmp_path, wrong):
+    rows = [[*row, p] for row, p in zip(ROWS, ["0", wrong, ""], strict=True)]
+    path = write(tmp_path / "a.csv", rows, [*HEADER, "p"])
+    with pytest.raises(MTBenchError, match=rf"column 'p', row 2 \(line 3\): '{wrong}' is no probability"):
+        load(path, truth={"liked": "p"})
+    assert load(path, truth={"rating": "p"})["p"].to_pylist() == [0.0, float(wrong), None]
 
 
 @pytest.mark.parametrize(

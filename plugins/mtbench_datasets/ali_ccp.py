@@ -1,0 +1,161 @@
+"""Ali-CCP: impressions of Taobao's recommender, with clicks and the purchases that followed them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mtbench.data.dataset import Dataset, DatasetConfig
+from mtbench.data.sources import Source
+from mtbench.errors import MTBenchError
+from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench_datasets.reading import attach, read_batches, refuse_unless_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_PARTS = ("train", "test")
+_TASKS = ("click", "conversion")
+_USER = {
+    "101": "user_id",
+    "121": "user_profile",
+    "122": "user_group",
+    "124": "gender",
+    "125": "age",
+    "126": "consumption_1",
+    "127": "consumption_2",
+    "128": "occupation",
+    "129": "geography",
+}
+_ITEM = {"205": "item_id", "206": "category", "207": "shop", "216": "brand"}
+_CONTEXT = {
+    "508": "category_history",
+    "509": "shop_history",
+    "702": "brand_history",
+    "853": "intention_history",
+    "301": "position",
+}
+_FIELDS = {**_USER, **_ITEM, **_CONTEXT}
+_SKELETON = {
+    "sample_id": pa.string(),
+    "click": pa.int8(),
+    "conversion": pa.int8(),
+    "common_feature_index": pa.string(),
+    "feature_num": pa.int32(),
+    "feature_list": pa.string(),
+}
+_COMMON = {"common_feature_index": pa.string(), "feature_num": pa.int32(), "feature_list": pa.string()}
+_ENTRY = "^(?P<field>[0-9_]+)\x02(?P<id>[0-9]{1,9})\x03(?P<value>[-+.0-9eE]+)$"
+
+
+class AliCCP(Dataset[DatasetConfig]):
+    r"""Alibaba Click and Conversion Prediction (Ma et al., SIGIR 2018), read as Tianchi publishes it.
+
+    ``sample_skeleton_{train,test}.csv`` has, without header, sample id, click, conversion, common feature index, number
+    of features and a feature list; ``common_features_{train,test}.csv`` has index, number and the list of the features
+    that impressions share. A list holds ``FIELD\x02ID\x03VALUE``, separated by ``\x01``. This layout and the choice of
+    18 fields are known from AITM's published recipe (Xi et al., KDD 2021), the fields' meaning from NVIDIA Merlin's. As
+    in AITM's, impressions with conversion but no click are dropped, values are not used, the last of a repeated field
+    counts, and a common feature goes before the impression's own.
+    """
+
+    split = Split(by="official", valid=0.1)
+    card = Card(
+        title="Ali-CCP",
+        licence="Not known: Tianchi states its terms at the download, which needs an account",
+        citation=(
+            "Ma et al., Entire Space Multi-Task Model: An Effective Approach for Estimating Post-Click Conversion "
+            "Rate, SIGIR 2018"
+        ),
+        url="https://tianchi.aliyun.com/dataset/408",
+        description=(
+            "About 84 million impressions, half of them test; every feature is an anonymous id. conversion is over all "
+            "impressions (CTCVR). Put the four unpacked files into ali-ccp."
+        ),
+        traps=(
+            "Conversions are about 1 in 5,000 impressions: differences between models need many rows to show.",
+            "Some impressions have a conversion without a click; they are dropped, as in other work.",
+            (
+                "Rows have no time: validation rows are a random share of the training rows, which share users and "
+                "common features with them, and so are easier than the test rows."
+            ),
+            "The common feature index has no meaning across the two parts: each has its own common features.",
+            "Some common features name no user (field 101): those rows share the missing user.",
+            "The lists of a user's history (109_14, 110_14, 127_14, 150_14) and field 210 are not read.",
+            "position (field 301) is where the item was shown: known only once it is ranked.",
+        ),
+    )
+
+    def sources(self) -> Sequence[Source]:
+        """Return, for both parts, the impressions and the features that they share."""
+        names = [f"{table}_{part}.csv" for part in _PARTS for table in ("sample_skeleton", "common_features")]
+        return [Source(name=name, mirror=f"ali-ccp/{name}") for name in names]
+
+    def schema(self) -> Schema:
+        """Return two tasks over one impression's user, item and their combinations."""
+        return Schema(
+            tasks=tuple(Task(name=name) for name in _TASKS),
+            features=(
+                *(Feature(name=name, of="user") for name in _USER.values() if name != "user_id"),
+                *(Feature(name=name, of="item") for name in _ITEM.values() if name != "item_id"),
+                *(Feature(name=name, of="context") for name in _CONTEXT.values()),
+            ),
+            user="user_id",
+            item="item_id",
+            split="split",
+        )
+
+    def load(self, files: Mapping[str, Path]) -> pa.Table:
+        """Return the training impressions, then the test impressions, in the order of the files."""
+        return pa.concat_tables(
+            [_part(files[f"sample_skeleton_{part}.csv"], files[f"common_features_{part}.csv"], part) for part in _PARTS]
+        )
+
+
+def _part(skeleton: Path, common: Path, part: str) -> pa.Table:
+    shared = pa.concat_tables(
+        [
+            _fields(table["feature_list"], common, first_row, prefix="common ").append_column(
+                "common_feature_index", table["common_feature_index"]
+            )
+            for first_row, table in read_batches(common, _COMMON)
+        ]
+    )
+    pieces = []
+    for first_row, table in read_batches(skeleton, _SKELETON):
+        refuse_unless_binary(table, _TASKS, skeleton, first_row=first_row)
+        rows = _fields(table["feature_list"], skeleton, first_row)
+        for name in (*_TASKS, "common_feature_index"):
+            rows = rows.append_column(name, table[name])
+        pieces.append(rows.filter(pc.less_equal(rows["conversion"], rows["click"])))
+    rows = attach(pa.concat_tables(pieces), "common_feature_index", shared, common)
+    columns = {name: rows[name] for name in _TASKS}
+    columns |= {name: pc.coalesce(rows[f"common {name}"], rows[name]) for name in _FIELDS.values()}
+    return pa.table(columns).append_column("split", pa.repeat(part, len(rows)))
+
+
+def _fields(lists: pa.ChunkedArray, path: Path, first_row: int, prefix: str = "") -> pa.Table:
+    """Return one column of ids per field, int32, null where a list does not have it."""
+    entries = pc.split_pattern(lists.combine_chunks(), "\x01")
+    owner = pc.list_parent_indices(entries).to_numpy()
+    texts = pc.list_flatten(entries)
+    parts = pc.extract_regex(texts, _ENTRY)
+    if (wrong := pc.index(pc.is_null(parts), True).as_py()) >= 0:
+        raise MTBenchError(
+            f"{path}: column 'feature_list', row {owner[wrong] + first_row}: found {texts[wrong].as_py()!r}, expected "
+            r"FIELD\x02ID\x03VALUE, separated by \x01"
+        )
+    field, ids = pc.struct_field(parts, "field"), pc.struct_field(parts, "id")
+    columns = {}
+    for number, name in _FIELDS.items():
+        mine = pc.equal(field, number)
+        values, missing = np.zeros(len(entries), np.int32), np.ones(len(entries), bool)
+        rows = owner[mine.to_numpy(zero_copy_only=False)]
+        values[rows] = ids.filter(mine).cast(pa.int32()).to_numpy()  # the last of a repeated field stays
+        missing[rows] = False
+        columns[prefix + name] = pa.array(values, mask=missing)
+    return pa.table(columns)

@@ -1,0 +1,97 @@
+"""Tenrec: videos shown in two feeds of Tencent, with what the users did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from mtbench.data.dataset import Dataset, DatasetConfig
+from mtbench.data.sources import Source
+from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench_datasets.reading import read_delimited, refuse_unless_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_TASKS = ("click", "like", "share", "follow")
+_CODES = ("video_category", "gender", "age")
+_COLUMNS = {
+    **dict.fromkeys(("user_id", "item_id"), pa.int32()),
+    **dict.fromkeys(_TASKS, pa.int8()),
+    **dict.fromkeys(_CODES, pa.string()),
+    "watching_times": pa.int32(),
+}
+
+
+class TenrecConfig(DatasetConfig):
+    """Which feed of videos."""
+
+    scenario: Literal["QK-video", "QB-video"] = Field(
+        "QK-video", description="'QK-video' has 493 million impressions, 'QB-video' 2.4 million."
+    )
+
+
+class Tenrec(Dataset[TenrecConfig]):
+    r"""Video impressions of Tenrec (Yuan et al., NeurIPS 2022), split at random.
+
+    The release's ``QK-video.csv`` and ``QB-video.csv`` have the header ``user_id,item_id,click,follow,like,share,
+    video_category,watching_times,gender,age``, with ``\N`` for a missing value: so the release's own code and others'
+    inspections of the files. Every task is predicted over all impressions.
+    """
+
+    Config = TenrecConfig
+    split = Split(by="random")
+    card = Card(
+        title="Tenrec, videos",
+        licence="CC BY-NC 4.0, for research only",
+        citation=(
+            "Yuan et al., Tenrec: A Large-scale Multipurpose Benchmark Dataset for Recommender Systems, NeurIPS 2022"
+        ),
+        url="https://github.com/yuangh-x/2022-NIPS-Tenrec",
+        description=(
+            "Impressions with and without feedback, and the users' gender and age group as codes. By the paper's "
+            "table, QK-video has 493,458,970 impressions of 3,753,436 videos to 5,022,750 users, QB-video 2,442,299 of "
+            "130,637 to 34,240. Put the release's folder Tenrec below the data folder."
+        ),
+        traps=(
+            (
+                "There is no time, so neither a split nor histories by time: a user's later rows may be training rows "
+                "where earlier ones are test rows."
+            ),
+            "watching_times counts how often the user watched the video: an outcome, though some use it as a feature.",
+            "A user may meet a video several times, with different outcomes; rows are kept as they are.",
+            (
+                "ctr_data_1M.csv, the paper's own multi-task table, is a part of QK-video with fixed histories: "
+                "results on it are not comparable."
+            ),
+        ),
+    )
+
+    def sources(self) -> Sequence[Source]:
+        """Return the scenario's file."""
+        name = f"{self.config.scenario}.csv"
+        return [Source(name=name, mirror=f"Tenrec/{name}")]
+
+    def schema(self) -> Schema:
+        """Return four tasks over one impression's user and video."""
+        return Schema(
+            tasks=tuple(Task(name=name) for name in _TASKS),
+            features=(
+                Feature(name="gender", of="user"),
+                Feature(name="age", of="user"),
+                Feature(name="video_category", of="item"),
+            ),
+            user="user_id",
+            item="item_id",
+            outcomes=("watching_times",),
+        )
+
+    def load(self, files: Mapping[str, Path]) -> pa.Table:
+        """Return one row per impression in the order of the file."""
+        path = files[f"{self.config.scenario}.csv"]
+        table = read_delimited(path, _COLUMNS, null=("", "\\N"), optional=(*_CODES, "watching_times"))
+        refuse_unless_binary(table, _TASKS, path, first_row=2)
+        return table

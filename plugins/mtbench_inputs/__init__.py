@@ -1,0 +1,20 @@
+"""First-party inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mtbench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mtbench.hookspecs import Register
+    from mtbench.inputs import Input
+
+
+@hookimpl
+def mtbench_inputs(register: Register[Input[Any]]) -> None:
+    """Register the inputs of this package."""
+    register("recent", "mtbench_inputs.recent:Recent")
+    register("macro-graph", "mtbench_inputs.macro_graph:MacroGraph")
+    register("full-graph", "mtbench_inputs.full_graph:FullGraph")
+    register("text", "mtbench_inputs.text:Text")

@@ -1,0 +1,141 @@
+"""The last positives of a row's user and item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from mtbench.data.batches import Ragged
+from mtbench.inputs import Input, InputConfig, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from mtbench.data.columns import Columns
+    from mtbench.inputs import Interactions, Rows
+
+PARTS = ("partner", "marks", "time", "start", "end", "row_time")
+
+
+class RecentConfig(InputConfig):
+    """Settings of the recent positives."""
+
+    length: int = Field(20, gt=0, le=1000, description="Positives of the user, the latest first.")
+    item_length: int = Field(0, ge=0, le=1000, description="Users who last were positive on the item.")
+
+
+class RecentSpec(NamedTuple):
+    """What a model builds for: node 0 is padding, so there are ``items + 1`` and ``users + 1`` codes."""
+
+    items: int
+    users: int
+    length: int
+    item_length: int
+    tasks: int
+
+
+class RecentInput(NamedTuple):
+    """The latest first, for B rows, T tasks; L is ``length`` for items and ``item_length`` for users.
+
+    ``items`` and ``users`` (B, L) are node numbers from 1, 0 where there is none; ``marks`` (B, L, T) say which tasks
+    were positive; ``gaps`` (B, L) is the time since, as a share of the time from the first to the last row; ``mask``
+    (B, L) is 1 where there is one.
+    """
+
+    items: Tensor
+    item_marks: Tensor
+    item_gaps: Tensor
+    item_mask: Tensor
+    users: Tensor
+    user_marks: Tensor
+    user_gaps: Tensor
+    user_mask: Tensor
+
+
+class Recent(Input[RecentConfig]):
+    """The last positives of the row's user and, if asked for, the last users of its item, from earlier chunks."""
+
+    Config = RecentConfig
+
+    def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:  # noqa: ARG002
+        """Write each node's events in order, and where those that a row may see begin and end."""
+        span = float(rows.time.max() - rows.time.min()) or 1.0
+        for node, of_event, partner, of_row in (
+            ("user", events.user, events.item, rows.user),
+            ("item", events.item, events.user, rows.item),
+        ):
+            key = of_event * (events.chunks + 1) + events.chunk + 1
+            order = np.argsort(key, kind="stable")
+            ordered = key[order]
+            arrays = {
+                "partner": partner[order] + 1,
+                "marks": events.positive[order],
+                "time": events.time[order] / span,
+                "start": np.searchsorted(ordered, of_row * (events.chunks + 1)),
+                "end": np.searchsorted(ordered, of_row * (events.chunks + 1) + rows.chunk + 1),
+                "row_time": rows.time / span,
+            }
+            for name, array in arrays.items():
+                np.save(folder / f"{node}-{name}.npy", array)
+        np.save(folder / "counts.npy", np.array([events.items, events.users]))
+
+    def open(self, folder: Path) -> OpenedRecent:
+        """Return the events, memory-mapped."""
+        sides = {
+            node: {name: torch.from_numpy(np.load(folder / f"{node}-{name}.npy", mmap_mode="c")) for name in PARTS}
+            for node in ("user", "item")
+        }
+        items, users = np.load(folder / "counts.npy").tolist()
+        tasks = sides["user"]["marks"].shape[1]
+        return OpenedRecent(sides, RecentSpec(items, users, self.config.length, self.config.item_length, tasks))
+
+
+class OpenedRecent(Opened):
+    """Recent positives that are ready to be given to rows."""
+
+    def __init__(self, sides: Mapping[str, Mapping[str, Tensor]], spec: RecentSpec) -> None:
+        self.sides = sides
+        self.spec = spec
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> OpenedRecent:
+        """Return a copy on ``device``."""
+        sides = {
+            node: {name: part.to(device, non_blocking=non_blocking) for name, part in parts.items()}
+            for node, parts in self.sides.items()
+        }
+        return OpenedRecent(sides, self.spec)
+
+    def take(self, rows: Tensor) -> RecentInput:
+        """Return the recent positives of the rows."""
+        return RecentInput(
+            *self._latest(self.sides["user"], rows, self.spec.length),
+            *self._latest(self.sides["item"], rows, self.spec.item_length),
+        )
+
+    def _latest(self, side: Mapping[str, Tensor], rows: Tensor, length: int) -> tuple[Tensor, ...]:
+        if not len(side["partner"]):
+            empty = torch.zeros(len(rows), length, device=rows.device)
+            return empty.long(), empty.unsqueeze(-1).expand(-1, -1, self.spec.tasks), empty, empty
+        at = side["end"][rows, None] - 1 - torch.arange(length, device=rows.device)
+        mask = (at >= side["start"][rows, None]).float()
+        at = at.clamp(min=0)
+        gaps = (side["row_time"][rows, None] - side["time"][at]).float() * mask
+        return side["partner"][at] * mask.long(), side["marks"][at] * mask.unsqueeze(-1), gaps, mask
+
+    def features(self) -> tuple[Mapping[str, int], tuple[str, ...]]:
+        """Return the items as a multi-valued feature, and how many of them were positives of each task."""
+        return {"recent items": self.spec.items + 1}, tuple(f"recent {task}" for task in range(self.spec.tasks))
+
+    def pooled(self, taken: RecentInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+        """Return the items and the logarithm of one plus the counts."""
+        lengths = taken.item_mask.sum(1).long()
+        offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64, device=lengths.device)
+        offsets[1:] = lengths.cumsum(0)
+        items = Ragged(taken.items[taken.item_mask > 0], offsets)
+        return {"recent items": items}, taken.item_marks.sum(1).log1p()

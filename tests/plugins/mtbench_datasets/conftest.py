@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from mtbench.data.prepare import prepare
+from mtbench.data.sources import locate
+
+
+@pytest.fixture
+def placed(tmp_path, monkeypatch):
+    """Return a function that writes a dataset's files where it looks for them, and returns their paths."""
+
+    def place(dataset, lines, encoding="utf8"):
+        monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
+        monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "cache"))
+        for source in dataset.sources():
+            path = tmp_path / source.mirror
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(lines[source.name]) + "\n", encoding=encoding)
+        return {source.name: locate(source) for source in dataset.sources()}
+
+    return place
+
+
+@pytest.fixture
+def prepared():
+    """Return a function that prepares a dataset whose files are placed, under its default split."""
+    return lambda dataset: prepare("dataset", dataset, dataset.split, source="code")
+
+
+@pytest.fixture
+def check_features():
+    """Return a check that a table has every column of the schema, and that no feature is a label or an outcome."""
+
+    def check(dataset, table):
+        schema = dataset.schema()
+        sources = {feature.source for feature in schema.features}
+        labels = {task.label for task in schema.tasks}
+        assert not sources & {*schema.outcomes, *labels, schema.split, schema.time}
+        ids = {name for name in (schema.user, schema.item, schema.time, schema.split) if name}
+        assert {*sources, *schema.outcomes, *labels, *ids, *schema.texts} <= set(table.column_names)
+
+    return check

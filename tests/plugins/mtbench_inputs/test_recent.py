@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mtbench.data.prepare import prepare
+from mtbench.errors import MTBenchError
+from mtbench.inputs.interactions import rows_of
+from mtbench.schema import Split
+from mtbench.testing.inputs import TASKS, Generated, changed_by_the_future, generated
+from mtbench.testing.inputs import given as given_to
+from mtbench_datasets.kuairand_pure import KuaiRandPure
+from mtbench_inputs.recent import Recent, RecentConfig
+
+FOLDERS = count()
+
+
+def plain_history(columns, length):
+    """The last positives of each row's user, event by event."""
+    rows, positive = rows_of(columns), columns.positive()
+    span = rows.time.max() - rows.time.min() or 1
+    trained = columns.counts["train"]
+    found = []
+    for user, time, chunk in zip(rows.user, rows.time, rows.chunk, strict=True):
+        seen = [
+            (rows.chunk[e], rows.time[e], e)
+            for e in range(trained)
+            if rows.user[e] == user and rows.chunk[e] < chunk and positive[e].any()
+        ]
+        latest = [e for _, _, e in sorted(seen)[::-1][:length]]
+        found.append([(rows.item[e] + 1, positive[e].tolist(), (time - rows.time[e]) / span) for e in latest])
+    return found
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=40)
+def test_recent_equals_a_plain_history(tmp_path_factory, seed, timed):
+    rng = np.random.default_rng(seed)
+    table = generated(rng, int(rng.integers(40, 120)), 6, 8, timed=timed)
+    try:
+        columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
+    except MTBenchError:
+        assume(False)
+    found = given_to(Recent(RecentConfig(length=4)), columns, tmp_path_factory.mktemp("recent") / "input")
+    for row, expected in enumerate(plain_history(columns, 4)):
+        size = len(expected)
+        assert found["item_mask"][row].tolist() == [1] * size + [0] * (4 - size)
+        assert found["items"][row].tolist() == [item for item, _, _ in expected] + [0] * (4 - size)
+        assert found["item_marks"][row][:size].tolist() == [marks for _, marks, _ in expected]
+        np.testing.assert_allclose(found["item_gaps"][row][:size], [gap for _, _, gap in expected], atol=1e-6)
+        assert not found["item_marks"][row][size:].any()
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 6))
+@settings(max_examples=500)
+def test_recent_never_sees_the_future(tmp_path_factory, seed, timed, chunk):
+    rng = np.random.default_rng(seed)
+    table = generated(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
+    split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
+    folder = tmp_path_factory.getbasetemp() / f"law-{next(FOLDERS)}"
+    try:
+        changed = changed_by_the_future(Recent(RecentConfig(length=5, item_length=3)), table, split, chunk, folder)
+    except MTBenchError:
+        assume(False)
+    assert changed == []
+
+
+def test_a_pooled_history_is_the_list_and_the_counts(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = prepare("generated", Generated(generated(rng, 150, 5, 8)), Split(by="time"), source="pooled")
+    input_ = Recent(RecentConfig(length=6))
+    input_.build(*_made_from(columns), tmp_path)
+    opened = input_.open(tmp_path)
+    rows = torch.arange(150)
+    taken = opened.take(rows)
+    lists, counts = opened.pooled(taken)
+    items = lists["recent items"]
+    for row in range(150):
+        mine = items.values[items.offsets[row] : items.offsets[row + 1]]
+        assert mine.tolist() == taken.items[row][taken.item_mask[row] > 0].tolist()
+        torch.testing.assert_close(counts[row].expm1(), taken.item_marks[row].sum(0))
+    assert opened.features() == (
+        {"recent items": opened.spec.items + 1},
+        tuple(f"recent {t}" for t in range(len(TASKS))),
+    )
+
+
+def _made_from(columns):
+    from mtbench.inputs.interactions import interactions_of  # noqa: PLC0415
+
+    return interactions_of(columns), rows_of(columns), columns
+
+
+@pytest.mark.skipif("MTBENCH_DATA" not in os.environ, reason="MTBENCH_DATA is not set")
+def test_kuairand_brings_its_earlier_events(tmp_path):
+    dataset = KuaiRandPure(KuaiRandPure.Config())
+    assert Path(os.environ["MTBENCH_DATA"]).is_dir()
+    columns = prepare("kuairand-pure", dataset, dataset.split, source="recent")
+    early_user, _, positive = columns.earlier_events()
+    assert len(early_user) > 300_000
+    assert positive.any(1).all()
+    found = given_to(Recent(RecentConfig(length=20)), columns, tmp_path / "input")
+    first = rows_of(columns).chunk == 0
+    assert found["item_mask"][first].any(1).mean() > 0.5  # even rows of the first chunk have a history
