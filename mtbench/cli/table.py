@@ -152,13 +152,11 @@ def _notes(group: Group) -> list[str]:
     if counts[-1] > 1:
         notes.append(f"± is the standard deviation over {over}; bold is the best mean,")
         notes.append("  but a difference within ± means nothing")
+    late = sum(map(summary.unfinished, records))
+    trained = sum(len(record.recipe.seeds) for record in records)
+    if late:
+        notes.append(f"{late} of {trained} trainings were best in their last epoch: more epochs may do better")
     for record in records:
-        late = summary.unfinished(record)
-        if late:
-            notes.append(
-                f"{record.recipe.model.name}: {late} of {len(record.recipe.seeds)} trainings were best in their"
-            )
-            notes.append("  last epoch; a larger training.max_epochs may do better")
         for task in group.recipe.tasks:
             if summary.spread(summary.values(record, task.name, task.primary)) is None:
                 reason = summary.reasons(record, task.name, task.primary)

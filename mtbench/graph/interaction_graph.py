@@ -58,7 +58,8 @@ class Adjacency:
 
 def _subtracted(matrix: Tensor, at: Tensor, weights: Tensor) -> Tensor:
     values = matrix.values().index_add(0, at, weights, alpha=-1)
-    return torch.sparse_csr_tensor(matrix.crow_indices(), matrix.col_indices(), values, matrix.shape)
+    offsets, columns = matrix.crow_indices(), matrix.col_indices()
+    return torch.sparse_csr_tensor(offsets, columns, values, matrix.shape, check_invariants=False)
 
 
 def adjacency_of(
@@ -89,7 +90,7 @@ def _csr(row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[i
     offsets[1:] = np.bincount(row, minlength=shape[0]).cumsum()
     # int32: half the memory, and the products are faster than with int64
     offsets_, columns, values_ = (torch.from_numpy(part) for part in (offsets, column.astype(np.int32), values))
-    return torch.sparse_csr_tensor(offsets_, columns, values_, shape)
+    return torch.sparse_csr_tensor(offsets_, columns, values_, shape, check_invariants=True)
 
 
 @dataclass(frozen=True, eq=False)

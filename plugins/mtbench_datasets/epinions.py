@@ -39,10 +39,10 @@ class Epinions(Dataset[DatasetConfig]):
             "Tang, Gao and Liu, mTrust: Discerning Multi-Faceted Trust in a Connected World, WSDM 2012; Tang, Gao, Liu "
             "and Das Sarma, eTrust: Understanding Trust Evolution in an Online World, KDD 2012"
         ),
-        url="https://www.cse.msu.edu/~tangjili/trust.html",
+        url="https://github.com/vinhqdang/trust_predict_ciao_epinions",
         description=(
             "918,151 reviews by 22,164 users of 296,277 products in 27 categories, over 11 periods. The file is "
-            f"{_FILE}, a MATLAB matrix of six columns."
+            f"{_FILE}, a MATLAB matrix of six columns; the trust network is not read."
         ),
         rows=918_151,
         positive_rates={"like": 0.737490, "top": 0.421684, "helpful": 0.203550},
@@ -96,7 +96,7 @@ class Epinions(Dataset[DatasetConfig]):
             outside = pc.less(raw[name], 1)
             if largest is not None:
                 outside = pc.or_(outside, pc.greater(raw[name], largest))
-            refuse_where(outside, raw, name, path, f"1 to {largest or 'any number'}", first_row=1)
+            refuse_where(outside, raw, name, path, f"1 to {largest}" if largest else "1 or more", first_row=1)
         rows = without_duplicates(raw)
         return (
             rows.append_column("like", pc.greater_equal(rows["rating"], 4).cast(pa.int8()))

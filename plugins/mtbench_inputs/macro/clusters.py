@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 FIRST_ITERATIONS, ITERATIONS = 6, 2
 SAMPLE = 65_536
-FRESH_STARTS, CANDIDATES, LLOYD_STEPS = 3, 4, 50
-BETTER = 0.95
-NOTHING = 1e-5
+FIRST_STARTS, FRESH_STARTS, CANDIDATES, LLOYD_STEPS = 10, 2, 4, 50
+BETTER, ENOUGH = 0.95, 0.9999
+NOTHING, FAR = 1e-5, np.float32(1e30)
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,15 @@ def kmeans(vectors: np.ndarray, weights: np.ndarray, before: np.ndarray, cluster
     if len(chosen) > SAMPLE:
         chosen = np.sort(rng.choice(chosen, SAMPLE, replace=False))
     problem = _Problem(vectors[chosen], weights[chosen].astype(np.float32), clusters)
-    known = np.unique(before[chosen], return_inverse=True)
-    best = None
-    if known[0].any():
-        best = problem.solved(problem.means_of_known(*known), rng)
-    for _ in range(FRESH_STARTS):
-        fresh = problem.solved(vectors[:0], rng)
-        if best is None or fresh[0] < BETTER * best[0]:
-            best = fresh
-    assert best is not None
-    return renumbered(_nearest(vectors, best[1])[0] + 1, before, clusters)
+    numbers, index = np.unique(before[chosen], return_inverse=True)
+    known = bool(numbers.any())
+    starts = FRESH_STARTS if known else FIRST_STARTS
+    inertia, centroids = min((problem.solved(vectors[:0], rng) for _ in range(starts)), key=itemgetter(0))
+    if known:
+        carried = problem.solved(problem.means_of_known(numbers, index), rng)
+        if inertia >= BETTER * carried[0]:
+            centroids = carried[1]
+    return renumbered(_nearest(vectors, centroids)[0] + 1, before, clusters)
 
 
 def renumbered(numbers: np.ndarray, before: np.ndarray, clusters: int) -> np.ndarray:
@@ -118,16 +118,16 @@ class _Problem:
     def solved(self, centroids: np.ndarray, rng: Generator) -> tuple[float, np.ndarray]:
         """Return the inertia and the centroids that Lloyd's steps reach from these, seeded where there are too few."""
         centroids = self._seeded(centroids, rng)
-        assigned = np.full(len(self.vectors), -1)
+        inertia = np.inf
         for _ in range(LLOYD_STEPS):
             nearest, distances = _nearest(self.vectors, centroids)
-            if np.array_equal(nearest, assigned):
+            before, inertia = inertia, float(self.weights @ distances)
+            if inertia >= ENOUGH * before:
                 break
-            assigned = nearest
-            sums, totals = self._sums(assigned, len(centroids))
+            sums, totals = self._sums(nearest, len(centroids))
             # an empty cluster keeps its centroid
             centroids = np.divide(sums, totals, out=centroids.copy(), where=totals > 0)
-        return float(self.weights @ distances), centroids
+        return inertia, centroids
 
     def means_of_known(self, numbers: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Return the centroids of the vectors that have a number, which is not 0."""
@@ -143,26 +143,32 @@ class _Problem:
     def _seeded(self, centroids: np.ndarray, rng: Generator) -> np.ndarray:
         """Add centroids by greedy k-means++ (Arthur and Vassilvitskii, SODA 2007) as long as vectors are apart."""
         chosen = list(centroids)
-        far = _nearest(self.vectors, centroids)[1] if chosen else np.ones(len(self.vectors), np.float32)
+        far = _nearest(self.vectors, centroids)[1] if chosen else np.full(len(self.vectors), FAR)
         while len(chosen) < self.clusters:
             reach = np.cumsum(np.where(far > NOTHING, self.weights * far, 0), dtype=np.float64)
             if reach[-1] == 0:
                 break
             candidates = np.searchsorted(reach, rng.random(CANDIDATES) * reach[-1], "right")
-            apart = [((self.vectors - self.vectors[one]) ** 2).sum(1) for one in candidates]
-            left = [np.minimum(far, each) if chosen else each for each in apart]
-            best = min(range(CANDIDATES), key=lambda one: float(self.weights @ left[one]))
+            left = np.minimum(far[:, None], _distances(self.vectors, self.vectors[candidates]))
+            best = int((self.weights @ left).argmin())
             chosen.append(self.vectors[candidates[best]])
-            far = left[best]
+            far = left[:, best]
         return np.array(chosen)
 
 
 def _nearest(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest centroid of each vector and its squared distance."""
-    distances = (centroids**2).sum(1) - 2 * vectors @ centroids.T
+    distances = _distances(vectors, centroids)
     nearest = distances.argmin(1)
-    squared = distances[np.arange(len(vectors)), nearest] + (vectors**2).sum(1)
-    return nearest, squared.clip(0)
+    return nearest, distances[np.arange(len(vectors)), nearest]
+
+
+def _distances(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the squared distances of all pairs, shape (vectors, others)."""
+    distances: np.ndarray = vectors @ (-2 * others.T)
+    distances += np.einsum("ij,ij->i", vectors, vectors)[:, None]
+    distances += np.einsum("ij,ij->i", others, others)
+    return distances.clip(0, out=distances)
 
 
 def metis(scores: sparse.csr_array, clusters: int) -> tuple[np.ndarray, np.ndarray]:

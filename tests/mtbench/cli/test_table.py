@@ -111,3 +111,15 @@ def test_two_rows_of_a_model_are_told_apart_and_names_are_no_markup(shown, make_
 )
 def test_counts_have_three_digits_and_a_unit(count, text):
     assert human(count) == text
+
+
+def test_trainings_that_ended_too_early_are_counted(make_record, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    record = make_record("mmoe", {"click": {"auc": [0.7, 0.71]}})
+    last = record.recipe.training["max_epochs"] - 1
+    runs = {seed: run.model_copy(update={"chosen": {"click": last}}) for seed, run in record.measured.seeds.items()}
+    late = record.model_copy(update={"measured": record.measured.model_copy(update={"seeds": runs})})
+    show_results([Written(record, Path("a.json"))])
+    assert "last epoch" not in capsys.readouterr().out
+    show_results([Written(late, Path("b.json"))])
+    assert f"{len(runs)} of {len(runs)} trainings were best in their last epoch" in capsys.readouterr().out

@@ -26,6 +26,8 @@ from mtbench.testing.inputs import given as given_to
 from mtbench_datasets.anime import Anime
 from mtbench_datasets.movietweetings import MovieTweetings
 from mtbench_datasets.planted import Planted, PlantedConfig
+from mtbench_datasets.planted.world import TOPICS
+from mtbench_datasets.table import Table, TableConfig
 from mtbench_inputs import text as module
 from mtbench_inputs.text import HashedWords, MiniLM, Text, TextConfig
 
@@ -237,15 +239,28 @@ def test_minilm_knows_meaning():
     assert puppies @ law < 0.3
 
 
+def test_a_table_of_ones_own_brings_its_texts(tmp_path):
+    lines = [f"{row % 7},{row % 4},{row // 4 % 2},story {row % 4},part" for row in range(80)]
+    path = tmp_path / "visits.csv"
+    path.write_text("\n".join(["reader,article,click,headline,section", *lines]))
+    config = TableConfig(path=path, user="reader", item="article", tasks=("click",), texts=("headline",))
+    columns = prepare("table", Table(config), Split(by="random"), source="test")
+    vectors = given_to(Text(TextConfig(column="headline", encoder="hashed")), columns, tmp_path / "input")["vectors"]
+    rows = columns.row_ids(columns.everything())
+    np.testing.assert_allclose(vectors, HashedWords().encode([f"story {row % 4}" for row in rows]))
+
+
 def test_planted_titles_tell_their_topic(tmp_path):
-    dataset = Planted(PlantedConfig(rows=3000, signal="text"))
-    columns = prepare("planted", dataset, Split(by="time"), source="test")
+    """The nearest other title is nearly always of the same topic."""
+    columns = prepare("planted", Planted(PlantedConfig(rows=20_000, signal="text")), Split(by="time"), source="test")
     vectors = given_to(Text(TextConfig(column="title", encoder="hashed")), columns, tmp_path / "input")["vectors"]
-    titles = dict(zip(columns.identity("item").tolist(), vectors, strict=True))
-    similar = np.stack(list(titles.values()))
-    similar = (similar @ similar.T)[~np.eye(len(similar), dtype=bool)]
-    assert len(titles) > 20
-    assert similar.max() > similar.mean() + 0.2
+    _, first = np.unique(columns.identity("item"), return_index=True)
+    titles = [set(title.split()) for title in columns.text("title").to_pylist()]
+    topics = np.array([np.argmax([len(title & set(topic.split())) for topic in TOPICS]) for title in titles])
+    nearness = vectors[first] @ vectors[first].T
+    np.fill_diagonal(nearness, -1)
+    assert len(topics) >= 200
+    assert (topics[nearness.argmax(axis=1)] == topics).mean() > 0.95
 
 
 @pytest.mark.skipif(not os.environ.get("MTBENCH_DATA"), reason="MTBENCH_DATA is unset: no real data")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from itertools import combinations
+from math import log, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.cluster import KMeans
+
+from mtbench_inputs.macro.clusters import Factors, balanced, kmeans, of_length_one, renumbered
+from mtbench_inputs.macro.scores import scores_of_combinations
+
+TASKS = ("click", "favor", "buy")
+
+
+def score(done, scores="additive", beta=1.0, table=None):
+    every = scores_of_combinations(scores, TASKS, table or {}, beta)
+    return every[sum(1 << TASKS.index(task) for task in done)]
+
+
+def test_additive_scores_are_those_of_the_paper_s_figure():
+    assert [score(done) for done in (["click"], ["favor"], ["buy"], ["favor", "buy"])] == pytest.approx([1, 2, 3, 5])
+
+
+def test_lexicographic_scores_put_the_deeper_task_first():
+    assert score(["favor", "buy"], "lexicographic") == pytest.approx(6)
+    every = [set(some) for size in range(4) for some in combinations(TASKS, size)]
+    by_depth = sorted(every, key=lambda done: ["buy" in done, "favor" in done, "click" in done])
+    found = [score(done, "lexicographic", 0.5) for done in by_depth]
+    assert found == sorted(found)
+    assert len(set(found)) == 8
+
+
+@pytest.mark.parametrize(("beta", "expected"), [(1, 3), (0.5, 2 * (sqrt(4) - 1)), (0, log(4)), (-1, 1 - 1 / 4)])
+def test_ranks_are_transformed_by_box_and_cox(beta, expected):
+    assert score(["buy"], beta=beta) == pytest.approx(expected)
+    assert score([], beta=beta) == 0
+
+
+def test_binary_scores_and_tables():
+    assert [score(done, "binary") for done in ([], ["click"], ["favor", "buy"])] == [0, 1, 1]
+    table = {"click": 1, "buy+click": 4}
+    assert score(["click", "buy"], "table", table=table) == pytest.approx(4)
+    assert np.isnan(score(["buy"], "table", table=table))
+
+
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(5, 60))
+def test_numbers_follow_the_overlap(seed, count, nodes):
+    rng = np.random.default_rng(seed)
+    before = rng.integers(count + 1, size=nodes)
+    renamed = np.append(0, 1 + rng.permutation(count))[before]
+    assert (renumbered(renamed, before, count) == before).all()
+
+
+def blobs(rng, nodes, count, noise):
+    centres = rng.normal(size=(count, 5)) * 3
+    group = rng.integers(count, size=nodes)
+    return (centres[group] + noise * rng.normal(size=(nodes, 5))).astype(np.float32), group
+
+
+def inertia(vectors, weights, numbers):
+    total = 0.0
+    for number in np.unique(numbers):
+        own, weight = vectors[numbers == number], weights[numbers == number]
+        total += float((weight[:, None] * (own - np.average(own, axis=0, weights=weight)) ** 2).sum())
+    return total
+
+
+def test_kmeans_fits_as_well_as_scikit_learn():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        vectors, _ = blobs(rng, 400, 6, 0.7)
+        weights = rng.uniform(0.5, 2, 400)
+        found = kmeans(vectors, weights, np.zeros(400, int), 6, rng)
+        oracle = KMeans(6, n_init=10, random_state=0).fit_predict(vectors, sample_weight=weights)
+        assert set(found) == set(range(1, 7))
+        assert inertia(vectors, weights, found) <= 1.03 * inertia(vectors, weights, oracle)
+
+
+def test_inactive_nodes_are_assigned_but_move_no_centroid():
+    rng = np.random.default_rng(0)
+    active, group = blobs(rng, 200, 3, 0.1)
+    inactive = active + 2 * rng.normal(size=active.shape).astype(np.float32)
+    weights = np.repeat([1, 0], 200)
+    both = kmeans(np.vstack([active, inactive]), weights, np.zeros(400, int), 3, np.random.default_rng(0))
+    alone = kmeans(active, weights[:200], np.zeros(200, int), 3, np.random.default_rng(0))
+    assert (both[:200] == alone).all()
+    centres = np.array([active[alone == number].mean(0) for number in (1, 2, 3)])
+    nearest = ((inactive[:, None] - centres) ** 2).sum(-1).argmin(1) + 1
+    assert (both[200:] == nearest).all()
+    assert len(np.unique(group[alone == 1])) == 1
+
+
+def test_without_active_nodes_there_are_no_clusters():
+    assert not kmeans(np.ones((5, 2), np.float32), np.zeros(5), np.zeros(5, int), 3, np.random.default_rng(0)).any()
+
+
+def test_there_are_no_more_clusters_than_different_vectors():
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    found = kmeans(vectors, np.ones(12), np.zeros(12, int), 8, np.random.default_rng(0))
+    assert len(np.unique(found)) == 3
+    assert all(len(np.unique(found[start : start + 4])) == 1 for start in (0, 4, 8))
+
+
+def test_numbers_stay_when_a_new_group_appears():
+    rng = np.random.default_rng(1)
+    vectors, group = blobs(rng, 300, 4, 0.05)
+    old = group < 3
+    before = np.where(old, np.array([4, 2, 1, 0])[group], 0)
+    found = kmeans(vectors, np.ones(300), before, 4, rng)
+    assert (found[old] == before[old]).all()
+    assert (found[~old] == 3).all()
+
+
+def test_factors_are_those_of_a_singular_value_decomposition():
+    rng = np.random.default_rng(2)
+    left, right = np.linalg.qr(rng.normal(size=(40, 3)))[0], np.linalg.qr(rng.normal(size=(30, 3)))[0]
+    values = np.array([10, 6, 3])
+    matrix = sparse.csr_array(((left * values) @ right.T).astype(np.float32))
+    users, items = Factors(30, 3, seed=0).of(matrix)
+    np.testing.assert_allclose(users @ users.T, (left * values**2) @ left.T, atol=1e-3)
+    np.testing.assert_allclose(items @ items.T, (right * values**2) @ right.T, atol=1e-3)
+
+
+def test_scores_are_divided_by_the_roots_of_their_sums():
+    dense = np.array([[1, 0, 3], [0, 0, 0], [2, 0, 5]], np.float32)
+    found = balanced(sparse.csr_array(dense)).toarray()
+    assert found[0, 2] == pytest.approx(3 / sqrt(4 * 8))
+    assert found[2, 0] == pytest.approx(2 / sqrt(7 * 3))
+    assert not found[1].any()
+    assert not found[:, 1].any()
+
+
+def test_vectors_of_rounding_errors_become_zero():
+    found = of_length_one(np.array([[3, 4], [1e-6, 0], [0, 0]], np.float32))
+    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [0, 0]], rtol=1e-6)
