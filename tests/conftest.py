@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the same sums everywhere
+
+# Processes that tests start import the test modules by their place below the root; the installed package comes first.
+sys.path.append(str(Path(__file__).parents[1]))
 
 settings.register_profile("mtbench", deadline=None)
 settings.load_profile("mtbench")
