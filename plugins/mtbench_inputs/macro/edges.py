@@ -77,13 +77,14 @@ def task_table(
 def neighbors(merged: Merged, side: str, lines: Lines, chunks: int) -> dict[str, np.ndarray]:
     """Return each node's pairs, the latest last, and where those that a line may see begin and end."""
     node, partner = (merged.user, merged.item) if side == "user" else (merged.item, merged.user)
-    order = np.lexsort((merged.event, node))
-    key = node[order].astype(np.int64) * (chunks + 1) + merged.chunk[order] + 1
+    node = node.astype(np.int64)
+    order = np.argsort(node * (merged.event.max(initial=0) + 1) + merged.event)
+    key = node[order] * (chunks + 1) + merged.chunk[order] + 1
     begin = lines.node * (chunks + 1)
     return {
-        "partner": np.append(partner[order] + 1, 0),
+        "partner": np.append(partner[order] + 1, np.int32(0)),
         "score": np.append(merged.score[order], np.float32(0)),
-        "until": np.append(merged.until[order], -1),
+        "until": np.append(merged.until[order], np.int32(-1)),
         "start": np.searchsorted(key, begin),
         "end": np.searchsorted(key, begin + lines.chunk + 1),
     }
