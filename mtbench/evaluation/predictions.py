@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mtbench.errors import MTBenchError
+from mtbench.record import atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,15 +69,8 @@ def table(
 
 def write(predictions: pa.Table, path: Path) -> None:
     """Write the table as Parquet, wholly or not at all; the same table and pyarrow version give the same bytes."""
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with unfinished.open("xb") as file:
-            pq.write_table(predictions.unify_dictionaries(), file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    joined = predictions.unify_dictionaries()
+    atomically(path, lambda part: pq.write_table(joined, part, compression="zstd"))
 
 
 def read(path: Path) -> pa.Table:
