@@ -17,7 +17,7 @@ from mtbench.nn.wide import Wide
 from mtbench.schema import Choice, FloatRange, IntRange, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -92,6 +92,14 @@ class MultiTaskModel(nn.Module):
         """Turn logits into predictions, shape (batch, tasks): probabilities, or values for regression tasks."""
         outputs = outputs.float()  # half precision would make ties of near probabilities
         return torch.where(self.binary, outputs.sigmoid(), outputs * self.scale + self.centre)
+
+    def statistics(self) -> Mapping[str, float]:
+        """Return what the last forward was like inside, such as how a router divided its rows; finite numbers.
+
+        The record keeps their means over the validation rows of every epoch. A name ``use/click/0`` is the entry of a
+        table ``use`` in row ``click`` and column ``0``.
+        """
+        return {}
 
     def shared_parameters(self, batch: Batch) -> Sequence[nn.Parameter]:
         """Return the parameters at which balancers combine the gradients of the tasks; all others belong to one task.

@@ -117,14 +117,16 @@ class SeedRun(Part):
     """How the training of one seed went.
 
     ``chosen`` is the epoch (from 0) that each task is predicted with; ``valid`` holds the primary metric per task and
-    epoch, ``loss`` the training loss, ``seconds`` the wall time of each epoch with its validation. The fit of a
-    reference counts as one epoch; it has no ``loss``.
+    epoch, ``loss`` the training loss, ``seconds`` the wall time of each epoch with its validation, ``statistics`` what
+    the model said of itself, the mean over the validation rows per epoch. The fit of a reference counts as one epoch;
+    it has neither ``loss`` nor ``statistics``.
     """
 
     chosen: dict[str, int]
     valid: dict[str, list[float]]
     loss: dict[str, list[float]]
     seconds: list[float]
+    statistics: dict[str, list[float]] = {}
 
 
 class Predictions(Part):
@@ -144,6 +146,9 @@ class Measured(Part):
     parameters: int | None = Field(description="Trained values; null for a reference that counts none.")
     flops_per_row: float | None = Field(
         description="Multiply-adds counted twice, forward, one row, all tasks; null for a reference."
+    )
+    step_seconds: float | None = Field(
+        description="Median training step on such a batch, with Adam and the plain sum of losses; null for a reference."
     )
     latency_seconds: float = Field(description="Median prediction of one batch of training.batch_size rows.")
     peak_memory_bytes: int = Field(description="Highest so far of the process (CPU) or of the run (GPU).")

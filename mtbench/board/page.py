@@ -129,6 +129,7 @@ def render(written: Sequence[Written], problems: Sequence[str], out: Path) -> st
     environment.globals = {
         "flat": summary.flat,
         "seeds_text": summary.seeds,
+        "statistics": summary.statistics,
         "values": summary.values,
         "ranked_seeds": summary.RANKED_SEEDS,
     }

@@ -36,6 +36,13 @@ class Spread(NamedTuple):
     deviation: float | None
 
 
+class Statistics(NamedTuple):
+    """What a model said of itself: single numbers by name, and tables as name -> row -> column -> number."""
+
+    single: dict[str, float]
+    tables: dict[str, dict[str, dict[str, float]]]
+
+
 @dataclass(frozen=True)
 class Group:
     """Records that may stand in one table: the best mean improvement first, those without one last, then by name."""
@@ -147,6 +154,20 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     mean = sum(known) / len(known)
     rest = len(known) - 1
     return Spread(mean, math.hypot(*(value - mean for value in known)) / math.sqrt(rest) if rest else None)
+
+
+def statistics(record: Record) -> Statistics:
+    """Return the mean over seeds of what the model said of itself at the last epoch that a task was predicted with."""
+    runs = record.measured.seeds.values()
+    found = Statistics({}, {})
+    for name in next((run.statistics for run in runs), {}):
+        chosen = [run.statistics[name][max(run.chosen.values())] for run in runs if name in run.statistics]
+        match name.split("/"):
+            case [table, row, column]:
+                found.tables.setdefault(table, {}).setdefault(row, {})[column] = sum(chosen) / len(chosen)
+            case _:
+                found.single[name] = sum(chosen) / len(chosen)
+    return found
 
 
 def reasons(record: Record, task: str, metric: str, split: Split = "test") -> str:

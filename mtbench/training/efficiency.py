@@ -30,6 +30,7 @@ class Cost(NamedTuple):
     processes: int
     parameters: int | None
     flops_per_row: float | None
+    step_seconds: float | None
     latency_seconds: float
     peak_memory_bytes: int
 

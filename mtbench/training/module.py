@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from mtbench.registry import Registry
 from mtbench.training.balancing import GradientBalancer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mtbench.data.columns import Columns
@@ -37,6 +39,14 @@ class Predicted(NamedTuple):
 
     rows: np.ndarray
     values: np.ndarray
+
+
+class Validated(NamedTuple):
+    """A validation batch: its ``rows`` (n,), their predictions (n, tasks), and what the model said of itself."""
+
+    rows: Tensor
+    values: Tensor
+    statistics: Mapping[str, float]
 
 
 class TrainingModule(pl.LightningModule):
@@ -71,8 +81,9 @@ class TrainingModule(pl.LightningModule):
             # from the initial weights, on the CPU: a resumed run, and one on another device, finds the same
             self.shared = list(model.shared_parameters(_probe(columns.train)))
         self.own = [parameter for parameter in _trainable(model) if parameter not in set(self.shared)]
-        self.validated: list[tuple[Tensor, Tensor]] = []
+        self.validated: list[Validated] = []
         self.valid_predictions: Predicted | None = None
+        self.valid_statistics: dict[str, float] = {}
         self._on_device: dict[str, Batch] = {}
         self._random: list[Tensor] = []
 
@@ -179,19 +190,24 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Predict a batch."""
         if len(batch):
-            self.validated.append((batch.rows, self.model.predict(self.model(batch))))
+            values = self.model.predict(self.model(batch))
+            self.validated.append(Validated(batch.rows, values, self.model.statistics()))
 
     def on_validation_epoch_end(self) -> None:
-        """Collect the predictions of all processes, each row once."""
-        rows = torch.cat([rows for rows, _ in self.validated]).cpu().numpy()
-        values = torch.cat([values for _, values in self.validated]).float().cpu().numpy()
+        """Collect the predictions of all processes, each row once, and the statistics."""
+        rows = torch.cat([part.rows for part in self.validated]).cpu().numpy()
+        values = torch.cat([part.values for part in self.validated]).float().cpu().numpy()
+        inside = [(len(part.rows), part.statistics) for part in self.validated]
         if distributed.is_available() and distributed.is_initialized():
             gathered: list[Any] = [None] * distributed.get_world_size()
-            distributed.all_gather_object(gathered, (rows, values))
-            rows, values = (np.concatenate(parts) for parts in zip(*gathered, strict=True))
+            distributed.all_gather_object(gathered, (rows, values, inside))
+            all_rows, all_values, all_inside = zip(*gathered, strict=True)
+            rows, values = np.concatenate(all_rows), np.concatenate(all_values)
             order = np.argsort(rows)
             rows, values = rows[order], values[order]
+            inside = list(chain.from_iterable(all_inside))
         self.valid_predictions = Predicted(rows, values)
+        self.valid_statistics = _means(inside)
 
 
 def _revive(parts: bytes, plugin_files: Sequence[Path]) -> TrainingModule:
@@ -211,6 +227,16 @@ def _probe(rows: Batch) -> Batch:
         known = counts.nonzero().squeeze(1)
         chosen.append(known[torch.linspace(0, len(known) - 1, min(len(known), PROBE_ROWS), dtype=torch.float64).long()])
     return rows.take(torch.unique(torch.cat(chosen)))
+
+
+def _means(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Return the means of statistics over parts of so many rows."""
+    rows = sum(count for count, _ in parts)
+    found = {name: math.fsum(count * part[name] for count, part in parts) / rows for name in parts[0][1]}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise MTBenchError(f"statistics() of the model returned {value} for '{name}'; return finite numbers")
+    return found
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

@@ -63,6 +63,7 @@ class Networks:
             parameters=efficiency.parameters(model),
             flops_per_row=efficiency.flops_per_row(model, batch),
             latency_seconds=efficiency.latency(model, batch),
+            step_seconds=efficiency.step(model, batch),
             peak_memory_bytes=efficiency.peak_memory(self.device),
         )
 

@@ -81,6 +81,7 @@ class References:
             processes=1,
             parameters=fitted.reference.parameters,
             flops_per_row=None,
+            step_seconds=None,
             latency_seconds=efficiency.median_seconds(lambda: fitted.reference.predict(batch), batch),
             peak_memory_bytes=efficiency.peak_memory(device),
         )

@@ -83,7 +83,7 @@ class Selection(pl.Callback):
     or one file per task where each task keeps its own.
     """
 
-    HISTORY = ("valid", "loss", "improvement", "seconds")
+    HISTORY = ("valid", "loss", "improvement", "seconds", "statistics")
 
     def __init__(self, folder: Path, tasks: Sequence[Task], training: Training) -> None:
         self.folder = folder
@@ -93,6 +93,7 @@ class Selection(pl.Callback):
         self.loss: dict[str, list[float]] = {name: [] for name in self.names}
         self.improvement: dict[str, list[float]] = {name: [] for name in self.names}
         self.seconds: list[float] = []
+        self.statistics: dict[str, list[float]] = {}
         self._started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,7 +134,13 @@ class Selection(pl.Callback):
 
     def summary(self) -> SeedRun:
         """Return how the training went."""
-        return SeedRun(chosen=self.chosen(), valid=self.valid, loss=self.loss, seconds=self.seconds)
+        return SeedRun(
+            chosen=self.chosen(),
+            valid=self.valid,
+            loss=self.loss,
+            seconds=self.seconds,
+            statistics=self.statistics,
+        )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Start the clock."""
@@ -149,6 +156,8 @@ class Selection(pl.Callback):
             self.valid[name].append(values[name])
             self.improvement[name].append(improvements[name])
             self.loss[name].append(pl_module.epoch_loss[column].item() / steps)
+        for name, value in pl_module.valid_statistics.items():
+            self.statistics.setdefault(name, []).append(value)
         self.seconds.append(time.perf_counter() - self._started)
         epoch, chosen = len(self.seconds) - 1, self.chosen()
         if trainer.is_global_zero:

@@ -120,6 +120,7 @@ def make_record():
                     "processes": 1,
                     "parameters": 1234567,
                     "flops_per_row": 25088.0,
+                    "step_seconds": 0.0125,
                     "latency_seconds": 0.0042,
                     "peak_memory_bytes": 734003200,
                     "seconds": 4.0 * len(seeds),

@@ -235,18 +235,18 @@ class GRec(MultiTaskModel):
         return use / use.sum(1, keepdim=True).clamp(min=1)
 
     def statistics(self) -> Mapping[str, float]:
-        """Return what the last forward's routing was like: load, entropy, dropped tokens, experts without any."""
+        """Return what the last forward's routing was like: entropy, dropped tokens, experts without any, loads."""
         routing = self._routed()
         use = expert_use(routing, self.data.num_tasks)
         load = use.sum(0) / use.sum().clamp(min=1)
         found = {
-            "router_entropy": float(entropy(routing)),
+            "router_entropy": float(entropy(routing).detach()),
             "dropped_tokens": 1 - float(routing.kept.float().mean()),
             "dead_experts": float((load == 0).sum()),
         }
-        found |= {f"load_{expert}": float(share) for expert, share in enumerate(load)}
+        found |= {f"load/all tasks/{expert}": float(share) for expert, share in enumerate(load)}
         for task, shares in zip(self.data.tasks, self.expert_use(), strict=True):
-            found |= {f"load_{expert}_{task.name}": float(share) for expert, share in enumerate(shares)}
+            found |= {f"load/{task.name}/{expert}": float(share) for expert, share in enumerate(shares)}
         return found
 
     def _routed(self) -> Routing:

@@ -232,6 +232,27 @@ def test_the_undefined_is_a_dash_with_its_reason(page, make_record):
     assert "0.75" not in html
 
 
+def test_what_a_model_says_of_itself_is_shown_as_the_mean_over_seeds_at_the_chosen_epoch(page, make_record):
+    def run(entropy, share):
+        return {
+            "chosen": {"click": 1},
+            "valid": {"click": [0.6, 0.7]},
+            "loss": {"click": [0.5, 0.4]},
+            "seconds": [1.0, 1.0],
+            "statistics": {
+                "entropy": [0.9, entropy],
+                "load/click/0": [0.5, share],
+                "load/click/1": [0.5, 1 - share],
+            },
+        }
+
+    runs = {"0": run(0.25, 0.125), "1": run(0.75, 0.375)}
+    html = page(make_record("grec", {"click": {"auc": [0.7, 0.71]}}, measured={"seeds": runs}))
+    tables = Parser(html).tables
+    assert any(["entropy", "0.5"] in table for table in tables)
+    assert [["", "0", "1"], ["click", "0.250", "0.750"]] in tables
+
+
 def test_fewer_than_five_seeds_are_unranked(page, make_record):
     html = page(make_record("four", {"click": {"auc": [0.7] * 4}}), make_record("five", {"click": {"auc": [0.7] * 5}}))
     (table,) = main_tables(html)

@@ -72,7 +72,10 @@ def test_two_processes_run_a_model_from_a_plugin_file_and_predict_each_row_once(
         "        self.embed = FeatureEmbedding(data, 4)\n"
         "        self.out = torch.nn.Linear(self.embed.width, data.num_tasks)\n\n"
         "    def forward(self, batch):\n"
-        "        return self.out(self.embed(batch))\n\n\n"
+        "        self.place = float(batch.rows.double().mean())\n"
+        "        return self.out(self.embed(batch))\n\n"
+        "    def statistics(self):\n"
+        '        return {"place": self.place}\n\n\n'
         "@hookimpl\n"
         "def mtbench_models(register):\n"
         '    register("linear", Linear)\n'
@@ -87,6 +90,9 @@ def test_two_processes_run_a_model_from_a_plugin_file_and_predict_each_row_once(
         assert rows.is_unique
         assert len(rows) == columns.counts[split]
     history = written.record.measured.seeds["0"]
+    assert history.statistics["place"] == pytest.approx(
+        [float(columns.valid.rows.double().mean())] * len(history.seconds)
+    )
     kept = {task: values[history.chosen[task]] for task, values in history.valid.items()}
     for task, value in kept.items():  # gathered from two processes during training, from one after it
         assert written.record.results[task]["auc"].valid[0] == pytest.approx(value, abs=1e-6)

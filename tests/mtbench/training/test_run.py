@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import torch
 import mtbench
 from mtbench.data.columns import Columns
 from mtbench.evaluation import predictions
+from mtbench.model import MultiTaskModel
 from mtbench.record import read
 
 if TYPE_CHECKING:
@@ -186,6 +188,12 @@ def test_training_stops_when_validation_no_longer_improves(small, tmp_path):
 def test_a_loss_that_is_not_finite_stops_with_epoch_task_and_advice(small, tmp_path):
     small["training"] |= {"learning_rate": 1e30}
     with pytest.raises(mtbench.MTBenchError, match=r"mmoe, seed 0.*epoch 1.*task 'click' is nan.*learning_rate"):
+        mtbench.run(small, records=tmp_path)
+
+
+def test_statistics_that_are_not_finite_are_named(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(MultiTaskModel, "statistics", lambda _: {"entropy": math.nan})
+    with pytest.raises(mtbench.MTBenchError, match=r"statistics\(\).* nan for 'entropy'"):
         mtbench.run(small, records=tmp_path)
 
 

@@ -23,6 +23,7 @@ from mtbench_datasets.movielens_100k import MovieLens100K
 from mtbench_datasets.movietweetings import MovieTweetings
 from mtbench_inputs.full_graph import FullGraph, FullGraphConfig, FullGraphInput
 from mtbench_inputs.macro_graph import MacroGraph, MacroGraphConfig
+from mtbench_inputs.rates import Rates, RatesConfig
 from mtbench_inputs.recent import Recent, RecentConfig
 from mtbench_inputs.text import Text, TextConfig
 
@@ -53,6 +54,13 @@ class LeakingMacroGraph(MacroGraph):
 
     def build(self, events, rows, columns, folder):
         super().build(replace(events, chunks=events.chunks + 1), replace(rows, chunk=rows.chunk + 1), columns, folder)
+
+
+class LeakingRates(Rates):
+    """Takes all events for ones from before the first row."""
+
+    def build(self, events, rows, columns, folder):
+        super().build(replace(events, row=np.full_like(events.row, -1)), rows, columns, folder)
 
 
 @cache
@@ -105,6 +113,7 @@ def cases(name):
     [
         pytest.param(Recent(RECENT), LeakingRecent(RECENT), id="recent"),
         pytest.param(MacroGraph(MACRO), LeakingMacroGraph(MACRO), id="macro-graph"),
+        pytest.param(Rates(RatesConfig()), LeakingRates(RatesConfig()), id="rates"),
     ],
 )
 def test_no_row_is_given_anything_of_its_chunk_or_a_later_one(name, input_, leaking, tmp_path):

@@ -334,11 +334,11 @@ def test_statistics_tell_load_and_dead_experts():
         model.mixture.router.linear.bias.copy_(torch.tensor([0.0, 20.0, 0.0, 0.0]))
     model(sample(columns.valid))
     found = model.statistics()
-    assert found["load_1"] == 1
-    assert found["load_0"] == 0
+    assert found["load/all tasks/1"] == 1
+    assert found["load/all tasks/0"] == 0
     assert found["dead_experts"] == 3
     assert found["router_entropy"] == pytest.approx(0, abs=1e-6)
-    assert found[f"load_1_{TASKS[2].name}"] == 1
+    assert found[f"load/{TASKS[2].name}/1"] == 1
     assert all(np.isfinite(value) for value in found.values())
 
 

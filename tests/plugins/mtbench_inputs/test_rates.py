@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import math
+from itertools import count
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mtbench.data.prepare import prepare
+from mtbench.errors import MTBenchError
+from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.schema import Split
+from mtbench.testing.inputs import Generated, InMemory, changed_by_the_future, generated
+from mtbench.testing.inputs import given as given_to
+from mtbench_inputs.rates import Rates, RatesConfig
+
+FOLDERS = count()
+
+
+def log_odds(share):
+    return math.log(share / (1 - share))
+
+
+def plain_rates(columns, strength):
+    """The numbers of each row, row by row, without events from before the first row."""
+    rows, positive = rows_of(columns), columns.positive()
+    found = []
+    for at, chunk in enumerate(rows.chunk):
+        earlier = np.flatnonzero(rows.chunk < chunk)
+        numbers = []
+        for nodes in (rows.user, rows.item):
+            own = earlier[nodes[earlier] == nodes[at]]
+            p, n = positive[own].sum(0), len(own)
+            means = [(total + 1) / (len(earlier) + 2) for total in positive[earlier].sum(0)]
+            numbers += [math.log10(1 + n), *(math.log10(1 + each) for each in p)]
+            numbers += [
+                log_odds((each + strength * m) / (n + strength)) - log_odds(m) for each, m in zip(p, means, strict=True)
+            ]
+        found.append(numbers)
+    return np.array(found)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([1.0, 20.0]))
+@settings(max_examples=40)
+def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
+    rng = np.random.default_rng(seed)
+    table = generated(rng, int(rng.integers(40, 120)), 6, 8, timed=timed)
+    try:
+        columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
+    except MTBenchError:
+        assume(False)
+    found = given_to(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
+    np.testing.assert_allclose(found["numbers"], plain_rates(columns, strength), atol=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 6))
+@settings(max_examples=500)
+def test_rates_never_see_the_future(tmp_path_factory, seed, timed, chunk):
+    rng = np.random.default_rng(seed)
+    table = generated(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
+    split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
+    folder = tmp_path_factory.getbasetemp() / f"rates-law-{next(FOLDERS)}"
+    try:
+        changed = changed_by_the_future(Rates(RatesConfig()), Generated(table), split, chunk, folder)
+    except MTBenchError:
+        assume(False)
+    assert changed == []
+
+
+def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
+    table = generated(np.random.default_rng(4), 120, 6, 5)
+    dataset = Generated(table)
+    earlier = pa.table({"user": [0, 0, 0], "item": [1, 1, 2], "click": [True, True, True], "buy": [False, True, False]})
+    with_past = InMemory(table, dataset.schema(), earlier)
+    without, found = (
+        given_to(Rates(RatesConfig()), each.prepared(Split(by="time")), tmp_path / name)["numbers"]
+        for name, each in (("without", dataset), ("with", with_past))
+    )
+    rows = rows_of(with_past.prepared(Split(by="time")))
+    first = np.flatnonzero((rows.user == rows.user[table.user.to_numpy().argmin()]) & (rows.chunk == 0))
+    assert len(first)
+    np.testing.assert_allclose(found[first][:, :3], [[0, math.log10(1 + 3), math.log10(1 + 1)]] * len(first), atol=1e-6)
+    for rate in (3, 4, 8, 9):
+        np.testing.assert_array_equal(found[:, rate], without[:, rate])
+
+
+def test_any_model_is_given_the_numbers_by_name(tmp_path):
+    columns = Generated(generated(np.random.default_rng(3), 150, 8, 6)).prepared(Split(by="time"))
+    input_ = Rates(RatesConfig())
+    tmp_path.joinpath("input").mkdir()
+    input_.build(interactions_of(columns), rows_of(columns), columns, tmp_path / "input")
+    opened = input_.open(tmp_path / "input")
+    lists, numbers = opened.pooled(opened.take(torch.arange(150)))
+    assert not lists
+    assert numbers.isfinite().all()
+    sizes, names = opened.features()
+    assert not sizes
+    assert names == tuple(
+        f"{node} {name}"
+        for node in ("user", "item")
+        for name in ("rows", "positives of click", "positives of buy", "rate of click", "rate of buy")
+    )
+    assert opened.features()[1] == opened.to("cpu").spec.names
+    assert pytest.approx(numbers.numpy()) == opened.take(torch.arange(150)).numbers.numpy()
