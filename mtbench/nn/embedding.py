@@ -11,35 +11,63 @@ from torch.nn import functional
 from mtbench.nn.dropout import Dropout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mtbench.data.batches import Batch
     from mtbench.schema import DataSpec
 
 
-class FeatureEmbedding(nn.Module):
+class FusedTable(nn.Module):
+    """One table with an entry of ``width`` numbers for every value of every categorical and multi-valued feature.
+
+    It starts from zero; ``table`` is None where there are no such features. ``offsets`` are the places of code 0.
+    """
+
+    def __init__(self, data: DataSpec, width: int) -> None:
+        super().__init__()
+        sizes = [*data.categorical.values(), *data.multi.values()]
+        self.features = len(sizes)
+        self.categorical = len(data.categorical)
+        self.multi = tuple(data.multi)
+        self.offsets: Tensor
+        self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
+        self.table = nn.Parameter(torch.zeros(sum(sizes), width)) if sizes else None
+
+    def codes(self, batch: Batch) -> Tensor:
+        """Return the places of the categorical features' entries, (batch, features)."""
+        return batch.categorical + self.offsets[: self.categorical]
+
+    def means(self, batch: Batch) -> Iterator[Tensor]:
+        """Yield for each multi-valued feature the mean entry of its values, (batch, width), zero for an empty list."""
+        for name, offset in zip(self.multi, self.offsets[self.categorical :], strict=True):
+            lists = batch.multi[name]
+            yield functional.embedding_bag(
+                lists.values.long() + offset,
+                self.table,  # type: ignore[arg-type]
+                lists.offsets.long(),
+                mode="mean",
+                include_last_offset=True,
+            )
+
+
+class FeatureEmbedding(FusedTable):
     """Embeds all features of a batch and lays them side by side.
 
-    Categorical and multi-valued features share one fused table. A multi-valued feature is the mean of its values'
-    embeddings, zero for an empty list; numeric features are taken as they are. ``copies`` gives every task, say,
-    embeddings of its own in the same gather. Entries start from a normal distribution of standard deviation ``STD``;
-    those of code 0, which training may never see, from zero: an unknown value then says nothing rather than noise.
-    ``dropout`` sets elements of embeddings to zero, not numbers.
+    A multi-valued feature is the mean of its values' embeddings, zero for an empty list; numeric features are taken as
+    they are. ``copies`` gives every task, say, embeddings of its own in the same gather. Entries start from a normal
+    distribution of standard deviation ``STD``; those of code 0, which training may never see, from zero: an unknown
+    value then says nothing rather than noise. ``dropout`` sets elements of embeddings to zero, not numbers.
     """
 
     STD = 0.05
 
     def __init__(self, data: DataSpec, dim: int, copies: int = 1, dropout: float = 0.0) -> None:
-        super().__init__()
-        sizes = [*data.categorical.values(), *data.multi.values()]
+        super().__init__(data, copies * dim)
         self.dim = dim
         self.copies = copies
-        self.categorical = len(data.categorical)
-        self.multi = tuple(data.multi)
         self.numeric = len(data.numeric)
         self.dropout = Dropout(dropout)
-        self.width = dim * len(sizes) + self.numeric
-        self.offsets: Tensor
-        self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
-        self.table = nn.Parameter(torch.empty(sum(sizes), copies * dim)) if sizes else None
+        self.width = dim * self.features + self.numeric
         if self.table is not None:
             with torch.no_grad():
                 self.table.normal_(std=self.STD)[self.offsets] = 0
@@ -49,15 +77,8 @@ class FeatureEmbedding(nn.Module):
         parts = []
         if self.table is not None:
             if self.categorical:
-                codes = batch.categorical + self.offsets[: self.categorical]
-                parts.append(self._divide(self.dropout(functional.embedding(codes, self.table))))
-            for name, offset in zip(self.multi, self.offsets[self.categorical :], strict=True):
-                lists = batch.multi[name]
-                codes = lists.values.long() + offset
-                means = functional.embedding_bag(
-                    codes, self.table, lists.offsets.long(), mode="mean", include_last_offset=True
-                )
-                parts.append(self._divide(self.dropout(means).unsqueeze(1)))
+                parts.append(self._divide(self.dropout(functional.embedding(self.codes(batch), self.table))))
+            parts += [self._divide(self.dropout(mean).unsqueeze(1)) for mean in self.means(batch)]
         if self.numeric:
             parts.append(batch.numeric.expand(self.copies, -1, -1))
         x = torch.cat(parts, -1)

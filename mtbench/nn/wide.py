@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtbench.nn.embedding import FusedTable
+
 if TYPE_CHECKING:
     from mtbench.data.batches import Batch
     from mtbench.schema import DataSpec
 
 
-class Wide(nn.Module):
+class Wide(FusedTable):
     """A linear model of all features for each task, the wide half of wide and deep (Cheng et al., DLRS 2016).
 
     A weight for every value of a categorical feature, the mean of such weights over a list, a slope for every number;
@@ -21,13 +23,7 @@ class Wide(nn.Module):
     """
 
     def __init__(self, data: DataSpec) -> None:
-        super().__init__()
-        sizes = [*data.categorical.values(), *data.multi.values()]
-        self.categorical = len(data.categorical)
-        self.multi = tuple(data.multi)
-        self.offsets: Tensor
-        self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0)[:-1], persistent=False)
-        self.table = nn.Parameter(torch.zeros(sum(sizes), data.num_tasks)) if sizes else None
+        super().__init__(data, data.num_tasks)
         self.slopes = nn.Parameter(torch.zeros(len(data.numeric), data.num_tasks)) if data.numeric else None
 
     def forward(self, batch: Batch) -> Tensor:
@@ -37,16 +33,6 @@ class Wide(nn.Module):
             parts.append(batch.numeric @ self.slopes)
         if self.table is not None:
             if self.categorical:
-                codes = batch.categorical + self.offsets[: self.categorical]
-                parts.append(functional.embedding_bag(codes, self.table, mode="sum"))
-            for name, offset in zip(self.multi, self.offsets[self.categorical :], strict=True):
-                lists = batch.multi[name]
-                means = functional.embedding_bag(
-                    lists.values.long() + offset,
-                    self.table,
-                    lists.offsets.long(),
-                    mode="mean",
-                    include_last_offset=True,
-                )
-                parts.append(means)
+                parts.append(functional.embedding_bag(self.codes(batch), self.table, mode="sum"))
+            parts += self.means(batch)
         return torch.stack(parts).sum(0)

@@ -101,20 +101,30 @@ class MovieLens100K(Dataset[DatasetConfig]):
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per rating in the order of the file; ``timestamp`` is in seconds since 1970."""
         path = files["ml-100k.inter"]
-        ratings = _read(path, _RATINGS)
-        wrong = pc.invert(pc.is_in(ratings["rating"], pa.array(range(1, 6))))
-        refuse_where(wrong, ratings, "rating", path, "1 to 5 stars", first_row=2)
-        ratings = ratings.append_column("liked", pc.greater_equal(ratings["rating"], 4).cast(pa.int8()))
-        ratings = ratings.append_column("loved", pc.equal(ratings["rating"], 5).cast(pa.int8()))
-
-        users = _read(files["ml-100k.user"], _USERS)
-        region = pc.utf8_slice_codeunits(users["zip_code"], 0, 1)
-        users = users.drop_columns("zip_code").append_column("zip_region", region)
+        ratings = with_tasks(_read(path, _RATINGS), path, first_row=2)
+        users = with_region(_read(files["ml-100k.user"], _USERS))
         # Two movies have no year: the file says 'unkonwn' for one and 'V', a piece of the title, for the other.
         movies = _read(files["ml-100k.item"], _MOVIES, null=("unkonwn", "V"), optional=("release_year:token",))
         movies = movies.drop_columns("class").append_column("genre", pc.split_pattern(movies["class"], " "))
         rows = attach(ratings, "user_id", users, files["ml-100k.user"])
         return attach(rows, "item_id", movies, files["ml-100k.item"])
+
+
+def with_tasks(ratings: pa.Table, path: Path, first_row: int) -> pa.Table:
+    """Return the ratings with ``liked``, 4 stars or more, and ``loved``, 5; ``first_row`` is a line of the file.
+
+    Raises MTBenchError where a rating is not 1 to 5 stars.
+    """
+    wrong = pc.invert(pc.is_in(ratings["rating"], pa.array(range(1, 6))))
+    refuse_where(wrong, ratings, "rating", path, "1 to 5 stars", first_row=first_row)
+    ratings = ratings.append_column("liked", pc.greater_equal(ratings["rating"], 4).cast(pa.int8()))
+    return ratings.append_column("loved", pc.equal(ratings["rating"], 5).cast(pa.int8()))
+
+
+def with_region(users: pa.Table) -> pa.Table:
+    """Return the users with the first character of their postal code in its place, as ``zip_region``."""
+    region = pc.utf8_slice_codeunits(users["zip_code"], 0, 1)
+    return users.drop_columns("zip_code").append_column("zip_region", region)
 
 
 def _read(

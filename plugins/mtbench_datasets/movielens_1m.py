@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from mtbench.data.dataset import Dataset, DatasetConfig
 from mtbench.data.sources import Source
 from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench_datasets.movielens_100k import with_region, with_tasks
 from mtbench_datasets.reading import attach, read_delimited, refuse_where
 
 if TYPE_CHECKING:
@@ -74,19 +75,9 @@ class MovieLens1M(Dataset[DatasetConfig]):
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per rating in the order of the file; ``timestamp`` is in seconds since 1970."""
         path = files["ratings.dat"]
-        ratings = _read(path, _RATINGS)
-        wrong = pc.invert(pc.is_in(ratings["rating"], pa.array(range(1, 6))))
-        refuse_where(wrong, ratings, "rating", path, "1 to 5 stars", first_row=1)
-        ratings = ratings.append_column("liked", pc.greater_equal(ratings["rating"], 4).cast(pa.int8()))
-        ratings = ratings.append_column("loved", pc.equal(ratings["rating"], 5).cast(pa.int8()))
-        rows = attach(ratings, "user_id", _users(files["users.dat"]), files["users.dat"])
+        ratings = with_tasks(_read(path, _RATINGS), path, first_row=1)
+        rows = attach(ratings, "user_id", with_region(_read(files["users.dat"], _USERS)), files["users.dat"])
         return attach(rows, "item_id", _movies(files["movies.dat"]), files["movies.dat"])
-
-
-def _users(path: Path) -> pa.Table:
-    users = _read(path, _USERS)
-    region = pc.utf8_slice_codeunits(users["zip_code"], 0, 1)
-    return users.drop_columns("zip_code").append_column("zip_region", region)
 
 
 def _movies(path: Path) -> pa.Table:

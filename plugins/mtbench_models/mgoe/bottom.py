@@ -59,10 +59,13 @@ class MacroGraphBottom(nn.Module):
         self.gates = StackedLinear(tasks, features, tasks) if config.gates else None
         self.detach_gates = config.detach_gates
         self.width = self.experts.width
+        self.gated: Tensor | None = None
 
     def forward(self, x: Tensor, macro: Tensor | None) -> Tensor:
         """Return (tasks, batch, width) for features (batch, features) and macro nodes (tasks, batch, macro), if any."""
         experts: Tensor = self.experts(x if macro is None else torch.cat([x.expand(len(macro), -1, -1), macro], -1))
         if self.gates is None:
             return experts
-        return mix(experts, self.gates(x.detach() if self.detach_gates else x).softmax(-1))
+        gates = self.gates(x.detach() if self.detach_gates else x).softmax(-1)
+        self.gated = gates.detach()
+        return mix(experts, gates)

@@ -15,7 +15,7 @@ from mtbench_models.mgoe.config import MGOEConfig
 from mtbench_models.mgoe.tower import Fusion, MacroPredictionTower, MicroNeighbors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mtbench.data.batches import Batch
     from mtbench.schema import DataSpec, Schema
@@ -103,3 +103,15 @@ class MGOE(MultiTaskModel):
             h = torch.cat([h, self.macro.of_tasks(graph.task_table)], -1)
         logits: Tensor = self.tower(h)
         return logits
+
+    def statistics(self) -> Mapping[str, float]:
+        """Return the mean weight that each task's gate gave to each task's expert in the last forward."""
+        if self.bottom.gated is None:
+            return {}
+        names = [task.name for task in self.data.tasks]
+        weights = self.bottom.gated.mean(1).tolist()
+        return {
+            f"gates/{of}/{to}": weight
+            for of, row in zip(names, weights, strict=True)
+            for to, weight in zip(names, row, strict=True)
+        }

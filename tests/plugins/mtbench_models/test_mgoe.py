@@ -203,6 +203,19 @@ def test_gates_are_trained_and_not_alike_for_all_rows():
     assert weights.std(1).min() > 1e-3
 
 
+def test_statistics_are_the_mean_gates():
+    model, batch = build().eval(), rows()
+    model(batch)
+    weights = model.bottom.gates(model.embed(batch)).softmax(-1).mean(1).detach()
+    names = [task.name for task in model.data.tasks]
+    assert model.statistics() == {
+        f"gates/{of}/{to}": pytest.approx(weights[i, j].item(), abs=1e-6)
+        for i, of in enumerate(names)
+        for j, to in enumerate(names)
+    }
+    assert build(gates=False).eval().statistics() == {}
+
+
 @pytest.mark.parametrize("detached", [False, True])
 def test_gates_train_embeddings_unless_they_are_detached(detached):
     model, batch = build(detach_gates=detached, macro_graph=False, micro=False), rows()
