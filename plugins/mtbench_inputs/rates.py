@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench.errors import MTBenchError, suggestion
 from mtbench.inputs import Input, InputConfig, Opened
 from mtbench.schema import FloatRange
 
@@ -28,10 +27,7 @@ class RatesConfig(InputConfig):
     """Settings of the rates."""
 
     strength: Annotated[float, FloatRange(1.0, 100.0, log=True)] = Field(
-        20.0, gt=0, description="Rows at the rate of all that a user, item or value is thought to have besides its own."
-    )
-    features: tuple[str, ...] = Field(
-        (), description="Categorical features, such as an author, whose values are counted as users and items are."
+        20.0, gt=0, description="Rows at the rate of all users or items that each is thought to have besides its own."
     )
 
 
@@ -42,7 +38,7 @@ class RatesSpec(NamedTuple):
 
 
 class RatesInput(NamedTuple):
-    """``numbers`` (B, F) for B rows: 1 + 2 T for T tasks of the user, then of the item, then of the features.
+    """``numbers`` (B, F) for B rows: F is 2 (1 + 2 T) for T tasks, first of the user, then of the item.
 
     These are log10(1 + n) of n rows; for each task log10(1 + p) of p positives, events before the first row among
     them; and for each task how far its share of positives, without those events, lies from that of all, in log-odds.
@@ -52,7 +48,7 @@ class RatesInput(NamedTuple):
 
 
 class Rates(Input[RatesConfig]):
-    """Counts of rows and positives of the row's user, item and values in earlier chunks, and their shrunk rates.
+    """Counts of rows and positives of the row's user and item in earlier chunks, and their shrunk rates.
 
     A share is (p + strength m) / (n + strength), m the share of all rows (Micci-Barreca, SIGKDD Explorations 2001, in
     time). Rows without a label for a task count among n.
@@ -61,38 +57,22 @@ class Rates(Input[RatesConfig]):
     Config = RatesConfig
 
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:
-        """Count chunk after chunk; each row is given the counts before its own is added.
-
-        Raises MTBenchError where a feature is not a categorical one.
-        """
-        early = events.row < 0
-        numbers = {
-            "user": self._of(rows.user, events.users, rows, events, events.user[early]),
-            "item": self._of(rows.item, events.items, rows, events, events.item[early]),
-        }
-        sizes = columns.meta["categorical"]
-        for name in self.config.features:
-            if name not in sizes:
-                raise MTBenchError(
-                    f"the input 'rates' cannot count '{name}'{suggestion(name, sizes)}; the categorical features are "
-                    + ", ".join(sizes)
-                )
-            codes = columns.everything().categorical[:, list(sizes).index(name)].numpy()
-            numbers[name] = self._of(codes, sizes[name], rows, events, None)
-        np.save(folder / "numbers.npy", np.concatenate(list(numbers.values()), axis=1))
+        """Count chunk after chunk; each row is given the counts before its own is added."""
         tasks = [task.name for task in columns.schema.tasks]
+        sides = [
+            self._of(rows.user, events.user, events.users, rows, events),
+            self._of(rows.item, events.item, events.items, rows, events),
+        ]
+        np.save(folder / "numbers.npy", np.concatenate(sides, axis=1))
         told = ["rows", *(f"positives of {task}" for task in tasks), *(f"rate of {task}" for task in tasks)]
-        (folder / "names.json").write_text(json.dumps([f"{node} {name}" for node in numbers for name in told]))
+        (folder / "names.json").write_text(json.dumps([f"{node} {name}" for node in ("user", "item") for name in told]))
 
-    def _of(
-        self, of_row: np.ndarray, nodes: int, rows: Rows, events: Interactions, of_earlier: np.ndarray | None
-    ) -> np.ndarray:
-        """Return the numbers (rows, 1 + 2 T) of users, items or values; ``of_earlier`` had the earlier events."""
+    def _of(self, of_row: np.ndarray, of_event: np.ndarray, nodes: int, rows: Rows, events: Interactions) -> np.ndarray:
+        """Return the numbers (rows, 1 + 2 T) of the users or the items."""
         tasks = events.positive.shape[1]
         seen, positive, before = np.zeros(nodes), np.zeros((nodes, tasks)), np.zeros((nodes, tasks))
         early = events.row < 0
-        if of_earlier is not None:
-            np.add.at(before, of_earlier, events.positive[early])
+        np.add.at(before, of_event[early], events.positive[early])
         found = np.empty((len(of_row), 1 + 2 * tasks), np.float32)
         for chunk in range(events.chunks):
             now = np.flatnonzero(rows.chunk == chunk)
@@ -104,7 +84,7 @@ class Rates(Input[RatesConfig]):
             found[now] = np.concatenate([counts, _log_odds(share) - _log_odds(mean)], axis=1)
             np.add.at(seen, node, 1)
             added = ~early & (events.chunk == chunk)
-            np.add.at(positive, of_row[events.row[added]], events.positive[added])
+            np.add.at(positive, of_event[added], events.positive[added])
         return found
 
     def open(self, folder: Path) -> OpenedRates:

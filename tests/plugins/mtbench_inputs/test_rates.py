@@ -27,12 +27,12 @@ def log_odds(share):
 
 def plain_rates(columns, strength):
     """The numbers of each row, row by row, without events from before the first row."""
-    rows, positive, club = rows_of(columns), columns.positive(), list(columns.meta["categorical"]).index("club")
+    rows, positive = rows_of(columns), columns.positive()
     found = []
     for at, chunk in enumerate(rows.chunk):
         earlier = np.flatnonzero(rows.chunk < chunk)
         numbers = []
-        for nodes in (rows.user, rows.item, columns.everything().categorical[:, club].numpy()):
+        for nodes in (rows.user, rows.item):
             own = earlier[nodes[earlier] == nodes[at]]
             p, n = positive[own].sum(0), len(own)
             means = [(total + 1) / (len(earlier) + 2) for total in positive[earlier].sum(0)]
@@ -53,9 +53,7 @@ def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
         assume(False)
-    found = given_to(
-        Rates(RatesConfig(strength=strength, features=("club",))), columns, tmp_path_factory.mktemp("rates") / "input"
-    )
+    found = given_to(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
     np.testing.assert_allclose(found["numbers"], plain_rates(columns, strength), atol=1e-5)
 
 
@@ -67,9 +65,7 @@ def test_rates_never_see_the_future(tmp_path_factory, seed, timed, chunk):
     split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
     folder = tmp_path_factory.getbasetemp() / f"rates-law-{next(FOLDERS)}"
     try:
-        changed = changed_by_the_future(
-            Rates(RatesConfig(features=("club", "shelf"))), Generated(table), split, chunk, folder
-        )
+        changed = changed_by_the_future(Rates(RatesConfig()), Generated(table), split, chunk, folder)
     except MTBenchError:
         assume(False)
     assert changed == []
@@ -90,12 +86,6 @@ def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
     np.testing.assert_allclose(found[first][:, :3], [[0, math.log10(1 + 3), math.log10(1 + 1)]] * len(first), atol=1e-6)
     for rate in (3, 4, 8, 9):
         np.testing.assert_array_equal(found[:, rate], without[:, rate])
-
-
-def test_a_feature_that_is_not_there_is_named(tmp_path):
-    columns = Generated(generated(np.random.default_rng(3), 150, 8, 6)).prepared(Split(by="time"))
-    with pytest.raises(MTBenchError, match=r"cannot count 'clubs' \(did you mean 'club'\?\); .*shelf"):
-        given_to(Rates(RatesConfig(features=("clubs",))), columns, tmp_path / "input")
 
 
 def test_any_model_is_given_the_numbers_by_name(tmp_path):
