@@ -128,6 +128,7 @@ def render(written: Sequence[Written], problems: Sequence[str], out: Path) -> st
     )
     environment.globals = {
         "flat": summary.flat,
+        "inputs": summary.inputs,
         "seeds_text": summary.seeds,
         "statistics": summary.statistics,
         "values": summary.values,

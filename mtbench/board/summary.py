@@ -14,7 +14,7 @@ from mtbench.record import NAME_DIGITS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mtbench.record import Recipe, Record, Written
+    from mtbench.record import InputsPart, Recipe, Record, Written
 
 Split = Literal["valid", "test"]
 
@@ -218,12 +218,26 @@ def _circumstances(record: Record) -> dict[str, str]:
         **({"balancer": balancer.name} | flat(balancer.settings, "balancer.") if balancer else {}),
         **(_code("balancer.code", balancer) if balancer else {}),
         **flat(recipe.training, "training."),
-        **flat(recipe.inputs.model_dump(mode="json"), "inputs."),
+        **inputs(recipe.inputs),
         **flat(recipe.budget.model_dump(mode="json"), "budget."),
         "seeds": seeds(recipe.seeds),
         "mtbench": recipe.mtbench,
         "device": record.measured.device,
     }
+
+
+def inputs(part: InputsPart) -> dict[str, str]:
+    """Return what rows were given as text: each input with its settings, and its code."""
+    both = {"inputs.asked": part.asked, "inputs.given": part.given}
+    found = {"inputs.warmup": json.dumps(part.warmup)}
+    for key, given in both.items():
+        texts = (
+            " ".join([one.name, *(f"{name}={text}" for name, text in flat(one.settings).items())]) for one in given
+        )
+        found[key] = "; ".join(texts) or "none"
+        if given:
+            found[f"{key}.code"] = "; ".join(_code(key, one)[key] for one in given)
+    return found
 
 
 def _code(key: str, part: Any) -> dict[str, str]:

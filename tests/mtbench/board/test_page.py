@@ -253,6 +253,25 @@ def test_what_a_model_says_of_itself_is_shown_as_the_mean_over_seeds_at_the_chos
     assert [["", "0", "1"], ["click", "0.250", "0.750"]] in tables
 
 
+def test_inputs_are_told_by_name_and_settings(page, make_record):
+    asked = {
+        "name": "recent",
+        "settings": {"length": 20, "features": True},
+        "provenance": {"distribution": "elsewhere", "version": "2.0", "sha256": "ab" * 32},
+        "version": 2,
+        "transductive": False,
+    }
+    given = {"inputs": {"warmup": 0.0, "asked": [asked], "given": []}}
+    values = {"click": {"auc": [0.7, 0.71]}}
+    html = page(make_record("grec", values, **given), make_record("mmoe", values), make_record("ple", values))
+    tables = Parser(html).tables
+    assert any(["inputs.asked", "recent length=20 features=true"] in table for table in tables)
+    assert any(["inputs.asked.code", "elsewhere abababab"] in table for table in tables)
+    first = next(row for row in main_tables(html)[0] if row[0].startswith("grec"))[0]
+    assert "recent length=20 features=true" in first
+    assert "inputs" not in next(row for row in main_tables(html)[0] if row[0].startswith("mmoe"))[0]
+
+
 def test_fewer_than_five_seeds_are_unranked(page, make_record):
     html = page(make_record("four", {"click": {"auc": [0.7] * 4}}), make_record("five", {"click": {"auc": [0.7] * 5}}))
     (table,) = main_tables(html)
