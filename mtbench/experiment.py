@@ -46,6 +46,11 @@ class Training(Settings):
     weight_decay: Annotated[float, FloatRange(1e-8, 1e-3, log=True)] = Field(
         0.0, ge=0, description="Adam's L2 penalty."
     )
+    embeddings: Literal["adam", "row-adam", "row-adagrad"] = Field(
+        "adam",
+        description="How embeddings are updated: as all else, or only rows that a step looks up, by lazy Adam or "
+        "Adagrad, at a cost that no vocabulary raises.",
+    )
     shuffle_rows: int = Field(
         1 << 24, gt=0, description="Rows shuffled together; a table of more is shuffled by blocks of neighbouring rows."
     )
@@ -268,8 +273,25 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
             f"{where}: training.devices: balancer '{experiment.balancer.name}' needs the whole batch in one process; "
             f"set it to 1 (now {experiment.training.devices}), or take a balancer like 'equal'"
         )
+    if experiment.training.embeddings != "adam":
+        _check_row_wise(experiment, balancer, where)
     metrics = _metrics(experiment, schema, registry, where)
     return Plan(experiment, registry, dataset, schema, split, tuple(models), given, balancer, metrics)
+
+
+def _check_row_wise(experiment: Experiment, balancer: Balancer, where: str) -> None:
+    """Raise MTBenchError for what sparse gradients of embeddings cannot be combined with."""
+    update = experiment.training.embeddings
+    if not balancer.row_wise:
+        raise MTBenchError(
+            f"{where}: training.embeddings: '{update}' and balancer '{experiment.balancer.name}', which combines whole "
+            "gradients, cannot be used together; take 'adam', or a balancer of losses like 'equal'"
+        )
+    if experiment.training.devices > 1:
+        raise MTBenchError(
+            f"{where}: training.embeddings: '{update}' needs the gradients of one process; set training.devices to 1 "
+            f"(now {experiment.training.devices}), or take 'adam'"
+        )
 
 
 @contextmanager

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class FusedTable(nn.Module):
     """One table with an entry of ``width`` numbers for every value of every categorical and multi-valued feature.
 
-    It starts from zero; ``table`` is None where there are no such features. ``offsets`` are the places of code 0.
+    It starts from zero; ``table`` is None where there are no such features. ``offsets`` are the places of code 0. With
+    ``row_wise`` the table's gradient is sparse: it has the rows alone that were looked up.
     """
+
+    row_wise = False
 
     def __init__(self, data: DataSpec, width: int) -> None:
         super().__init__()
@@ -37,6 +40,10 @@ class FusedTable(nn.Module):
         """Return the places of the categorical features' entries, (batch, features)."""
         return batch.categorical + self.offsets[: self.categorical]
 
+    def lookup(self, places: Tensor) -> Tensor:
+        """Return the entries at some places, shape (..., width)."""
+        return functional.embedding(places, self.table, sparse=self.row_wise)  # type: ignore[arg-type]
+
     def means(self, batch: Batch) -> Iterator[Tensor]:
         """Yield for each multi-valued feature the mean entry of its values, (batch, width), zero for an empty list."""
         for name, offset in zip(self.multi, self.offsets[self.categorical :], strict=True):
@@ -47,6 +54,7 @@ class FusedTable(nn.Module):
                 lists.offsets.long(),
                 mode="mean",
                 include_last_offset=True,
+                sparse=self.row_wise,
             )
 
 
@@ -77,7 +85,7 @@ class FeatureEmbedding(FusedTable):
         parts = []
         if self.table is not None:
             if self.categorical:
-                parts.append(self._divide(self.dropout(functional.embedding(self.codes(batch), self.table))))
+                parts.append(self._divide(self.dropout(self.lookup(self.codes(batch)))))
             parts += [self._divide(self.dropout(mean).unsqueeze(1)) for mean in self.means(batch)]
         if self.numeric:
             parts.append(batch.numeric.expand(self.copies, -1, -1))

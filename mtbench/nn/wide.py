@@ -33,6 +33,7 @@ class Wide(FusedTable):
             parts.append(batch.numeric @ self.slopes)
         if self.table is not None:
             if self.categorical:
-                parts.append(functional.embedding_bag(self.codes(batch), self.table, mode="sum"))
+                sums = functional.embedding_bag(self.codes(batch), self.table, mode="sum", sparse=self.row_wise)
+                parts.append(sums)
             parts += self.means(batch)
         return torch.stack(parts).sum(0)

@@ -25,12 +25,14 @@ class Balancer(nn.Module):
 
     ``packages`` are the distributions that it needs beyond mtbench's own. ``distributed`` says whether several
     processes, of which each sees a part of the batch, train as one would: they do where the loss is linear in the
-    losses, with weights that do not depend on the batch. With ``revisits``, :meth:`after_step` is called.
+    losses, with weights that do not depend on the batch. ``row_wise`` says whether it can do with sparse gradients of
+    embeddings. With ``revisits``, :meth:`after_step` is called.
     """
 
     Config: ClassVar[type[Settings]] = Settings
     packages: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[bool] = False
+    row_wise: ClassVar[bool] = True
     revisits: ClassVar[bool] = False
     learning_rate: float | None = None
 
@@ -61,6 +63,8 @@ class Balancer(nn.Module):
 
 class GradientBalancer(Balancer):
     """Makes the gradients itself, from the losses of the tasks and the parameters that they share."""
+
+    row_wise = False
 
     def forward(self, losses: Tensor) -> Tensor:
         """Return the losses as they are, for :meth:`backward`."""

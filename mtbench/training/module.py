@@ -15,8 +15,10 @@ from torch import Tensor, distributed
 
 from mtbench.data.batches import Batch, Batches
 from mtbench.errors import MTBenchError
+from mtbench.nn.embedding import FusedTable
 from mtbench.registry import Registry
 from mtbench.training.balancing import GradientBalancer
+from mtbench.training.optimizers import RowWise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +77,7 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.epoch_loss = torch.zeros(len(columns.schema.tasks))
         self.epoch_steps = torch.zeros_like(self.epoch_loss)
+        self.row_wise = _row_wise(model) if training.embeddings != "adam" else {}
         self.balanced = len(columns.schema.tasks) > 1
         self.shared: list[torch.nn.Parameter] = []
         if self.balanced and isinstance(balancer, GradientBalancer):
@@ -93,15 +96,20 @@ class TrainingModule(pl.LightningModule):
         return _revive, (pickle.dumps(parts), self.plugin_files)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return fused Adam over everything that learns."""
+        """Return fused Adam over everything that learns, or with row-wise updates of tables."""
         settings = self.training_settings
-        groups: list[dict[str, Any]] = [{"params": _trainable(self.model)}]
-        if not groups[0]["params"]:
+        parameters = _trainable(self.model)
+        if not parameters:
             raise MTBenchError("the model has no trainable parameters; register it as layers in __init__")
+        groups: list[dict[str, Any]] = [{"params": [each for each in parameters if each not in self.row_wise]}]
         if balancing := _trainable(self.balancer):
             rate = self.balancer.learning_rate or settings.learning_rate
             groups.append({"params": balancing, "lr": rate, "weight_decay": 0.0})
-        return torch.optim.Adam(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+        common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
+        if not self.row_wise:
+            return torch.optim.Adam(groups, **common)
+        groups.append({"params": list(self.row_wise), "rule": settings.embeddings})
+        return RowWise(groups, **common)
 
     def train_dataloader(self) -> Batches:
         """Return the training rows in the order of this epoch."""
@@ -218,6 +226,14 @@ def _revive(parts: bytes, plugin_files: Sequence[Path]) -> TrainingModule:
 
 def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
+    """Let the model's tables have sparse gradients; return them in order."""
+    tables = [each for each in model.modules() if isinstance(each, FusedTable) and each.table is not None]
+    for each in tables:
+        each.row_wise = True
+    return dict.fromkeys(each.table for each in tables if each.table is not None)
 
 
 def _probe(rows: Batch) -> Batch:

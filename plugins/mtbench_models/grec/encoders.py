@@ -59,8 +59,7 @@ class ItemEncoder(nn.Module):
         if self.by_number is not None:
             vectors = self.by_number(codes)
         else:
-            assert embed.table is not None
-            vectors = functional.embedding(codes + embed.offsets[self.places], embed.table).flatten(-2)
+            vectors = embed.lookup(codes + embed.offsets[self.places]).flatten(-2)
         y: Tensor = self.linear(embed.dropout(vectors))
         return y
 
