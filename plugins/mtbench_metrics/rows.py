@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 
@@ -57,14 +56,14 @@ class RowMetric(Metric):
         """Return predictions and labels as float64; raise UndefinedMetricError where there are no rows."""
         if not _count(self.preds):
             raise UndefinedMetricError("there are no rows")
-        return dim_zero_cat(self.preds).double(), dim_zero_cat(self.target).double()
+        return dim_zero_cat(self.preds).cpu().double(), dim_zero_cat(self.target).cpu().double()
 
     def groups(self) -> Tensor:
-        """Return the group of each row, numbered from 0; raise UndefinedMetricError where rows came without groups."""
+        """Return the group of each row; raise UndefinedMetricError where rows came without groups."""
         if _count(self.indexes) != _count(self.preds):
             raise UndefinedMetricError("the rows have no groups (the dataset names no user)")
-        dense: Tensor = torch.unique(dim_zero_cat(self.indexes), return_inverse=True)[1]
-        return dense
+        groups: Tensor = dim_zero_cat(self.indexes).cpu()
+        return groups
 
 
 def _count(parts: list[Tensor] | Tensor) -> int:

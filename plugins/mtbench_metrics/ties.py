@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,24 +29,35 @@ class Blocks(NamedTuple):
 
 
 def tie_blocks(preds: Tensor, target: Tensor, groups: Tensor | None = None) -> Blocks:
-    """Rank the rows within each group (all rows are one group if None); groups are numbered from 0 without a gap."""
-    order = preds.argsort(descending=True)
-    if groups is None:
-        groups = torch.zeros_like(order)
-    else:
-        order = order[groups[order].argsort(stable=True)]
-    preds, target, groups = preds[order], target[order], groups[order]
-    starts = torch.ones(len(preds), dtype=torch.bool, device=preds.device)
-    starts[1:] = (preds[1:] != preds[:-1]) | (groups[1:] != groups[:-1])
+    """Rank the rows within each group, whole numbers; all rows are one group if None. Groups are numbered from 0.
+
+    Everything is on the CPU, where NumPy sorts several times as fast as torch.
+    """
+    order = torch.from_numpy(np.argsort(-preds.numpy()))
+    new_group = torch.zeros(len(order), dtype=torch.bool)
+    new_group[0] = True
+    if groups is not None:
+        key, order = _by_group(groups, order)
+        new_group[1:] = key[1:] != key[:-1]
+    preds, target = preds[order], target[order]
+    starts = new_group.clone()
+    starts[1:] |= preds[1:] != preds[:-1]
     block = starts.cumsum(0) - 1
-    group = groups[starts]
     size = torch.bincount(block).double()
     positives = torch.bincount(block, weights=target)
-    return Blocks(group, preds[starts], size, positives, _sum_before(size, group), _sum_before(positives, group))
+    first = new_group[starts]
+    group = first.cumsum(0) - 1
+    sums = (values.cumsum(0) - values for values in (size, positives))
+    above, positives_above = (before - before[first][group] for before in sums)
+    return Blocks(group, preds[starts], size, positives, above, positives_above)
 
 
-def _sum_before(values: Tensor, group: Tensor) -> Tensor:
-    """Sum the values of earlier blocks of the same group."""
-    before = values.cumsum(0) - values
-    first = torch.searchsorted(group, group)
-    return before - before[first]
+def _by_group(groups: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the group of each row, by group, and the rows: those of a group stay in their order."""
+    bits = len(order).bit_length()
+    groups = groups.long()
+    if int(groups.max()) - int(groups.min()) >= 1 << (63 - bits):
+        groups = torch.unique(groups, return_inverse=True)[1]
+    keys = ((groups - groups.min())[order] << bits) + torch.arange(len(order))
+    keys.numpy().sort()  # a group and a place in one number: sorting numbers is cheap, sorting rows by numbers is not
+    return keys >> bits, order[keys & ((1 << bits) - 1)]

@@ -98,6 +98,18 @@ def test_the_order_of_rows_does_not_matter(rows, random):
         assert compute(make(), shuffled) == pytest.approx(expected, abs=1e-12)
 
 
+@given(ROWS)
+def test_groups_may_be_any_whole_numbers(rows):
+    far = {-3: -(2**63), 0: 0, 7: 2**63 - 1, 1_000_000_007: 2**62}
+    moved = [(far[group], *rest) for group, *rest in rows]
+    for metric in (GAUC, lambda: NDCG(2), lambda: HitRate(2)):
+        try:
+            expected = compute(metric(), rows)
+        except UndefinedMetricError:
+            continue
+        assert compute(metric(), moved) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("metric", [GAUC(), NDCG(k=2), HitRate(k=2)])
 def test_without_groups_the_value_is_undefined(metric):
     metric.update(torch.tensor([0.1, 0.9]), torch.tensor([0.0, 1.0]))

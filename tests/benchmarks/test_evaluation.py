@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluation.py"
+
+
+def test_every_user_has_both_classes_and_no_two_predictions_are_alike():
+    predictions, labels, users = runpy.run_path(str(SCRIPT))["rows"](30, 4)
+    assert len(predictions.unique()) == 120
+    positives = torch.bincount(users, weights=labels.double())
+    assert ((positives > 0) & (positives < 4)).all()
+
+
+def test_a_small_run_finds_equal_values(tmp_path):
+    size = ["--users", "50", "--items", "12"]
+    subprocess.run([sys.executable, SCRIPT, *size, "--results", tmp_path], check=True, capture_output=True)
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert [one["metric"] for one in found] == ["gauc", "ndcg@10", "hr@10"]
+    assert all(one["difference"] < 1e-7 and one["seconds"] > 0 for one in found)
+    assert "| gauc |" in (tmp_path / "evaluation.md").read_text()
