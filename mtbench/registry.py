@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -15,19 +14,17 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, overload
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
 
-from mtbench import hookspecs
+from mtbench import hookspecs, plugin_source
 from mtbench.errors import MTBenchError, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from importlib.machinery import ModuleSpec
 
     from pluggy import HookImpl, Result
     from pytorch_lightning import Callback
@@ -220,12 +217,12 @@ class Registry:
         """Return whose code stands behind a name, hashed as it is on disk now."""
         plugin = self.entry(kind, name).plugin
         module = self.resolve(kind, name).__module__
-        return Provenance(distribution=plugin.distribution, version=plugin.version, sha256=_source_digest(module))
+        return Provenance(distribution=plugin.distribution, version=plugin.version, sha256=plugin_source.digest(module))
 
     def summary(self, kind: Kind, name: str) -> str:
         """Return the first line of the class's docstring without importing it; empty if there is none to be found."""
         entry = self.entry(kind, name)
-        doc = entry.cls.__doc__ if entry.cls else _docstring(*entry.target.split(":"))
+        doc = entry.cls.__doc__ if entry.cls else plugin_source.docstring(*entry.target.split(":"))
         return next(iter((doc or "").strip().splitlines()), "")
 
     def callbacks(self, experiment: Experiment) -> list[Callback]:
@@ -359,50 +356,6 @@ def _reported(plugin: Plugin, hook: str) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer never stops a run
         warnings.warn(f"plugin {plugin} failed in {hook}: {_reason(error)}", PluginWarning, stacklevel=1)
-
-
-def _source_digest(module: str) -> str:
-    """Return the sha256 over the Python files of the module's outermost regular package, or over its single file."""
-    parts = module.split(".")
-    for end in range(1, len(parts) + 1):
-        outermost = sys.modules[".".join(parts[:end])]
-        if outermost.__file__ is not None:  # a namespace package has none
-            break
-    else:
-        raise MTBenchError(f"module '{module}' has no source file, so its provenance cannot be recorded")
-    file = Path(outermost.__file__)
-    files = {str(file.name): file}
-    if hasattr(outermost, "__path__"):
-        files = {path.relative_to(file.parent).as_posix(): path for path in file.parent.rglob("*.py")}
-    total = hashlib.sha256()
-    for name in sorted(files):
-        content = files[name].read_bytes()
-        total.update(f"{name}\0{len(content)}\0".encode() + content)
-    return total.hexdigest()
-
-
-def _docstring(module: str, qualname: str) -> str | None:
-    try:
-        spec = _spec(module)
-        source = spec.loader.get_source(module)  # type: ignore[union-attr]
-        node: ast.AST = ast.parse(source)
-        for part in qualname.split("."):
-            body = getattr(node, "body", ())
-            node = next(each for each in body if isinstance(each, ast.ClassDef) and each.name == part)
-        return ast.get_docstring(cast("ast.ClassDef", node))
-    except Exception:  # noqa: BLE001 - a summary is a courtesy; resolve() reports what is wrong
-        return None
-
-
-def _spec(module: str) -> ModuleSpec:
-    """Find a module without importing its parents, which importlib.util.find_spec would do."""
-    parts = module.split(".")
-    spec = importlib.util.find_spec(parts[0])
-    for end in range(2, len(parts) + 1):
-        assert spec is not None
-        spec = PathFinder.find_spec(".".join(parts[:end]), spec.submodule_search_locations)
-    assert spec is not None
-    return spec
 
 
 def _trace_call(hook: str, implementations: Sequence[HookImpl], arguments: Mapping[str, object]) -> None:

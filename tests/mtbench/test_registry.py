@@ -341,10 +341,27 @@ def test_a_summary_is_read_without_importing_anything(site):
 
 
 @pytest.mark.parametrize(
-    "target", ["acme:Absent", "acme.absent:Cloud", "absent.cloud:Cloud", "acme.bad:Cloud", "acme:Bare"]
+    "line",
+    ["from acme.deep.cloud import Cloud", "from .deep.cloud import Cloud", "from .deep.cloud import Own as Cloud"],
+)
+def test_a_summary_is_that_of_the_class_where_a_module_imports_it(site, line):
+    root = site.install("acme", launcher("cloud", "acme:Cloud") + f"def later():\n    {line}\n")
+    (root / "deep").mkdir()
+    (root / "deep" / "__init__.py").write_text("")
+    (root / "deep" / "cloud.py").write_text(
+        'class Cloud:\n    """First line."""\nclass Own(Cloud):\n    """First line."""\n'
+    )
+    assert Registry.load().summary("launcher", "cloud") == "First line."
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["acme:Absent", "acme.absent:Cloud", "absent.cloud:Cloud", "acme.bad:Cloud", "acme:Bare", "acme.round:Cloud"],
 )
 def test_a_summary_that_cannot_be_read_is_empty(site, target):
-    site.install("acme", launcher("cloud", target) + "class Bare: pass\n", bad="def (\n")
+    site.install(
+        "acme", launcher("cloud", target) + "class Bare: pass\n", bad="def (\n", round="from acme.round import Cloud\n"
+    )
     assert Registry.load().summary("launcher", "cloud") == ""
 
 
