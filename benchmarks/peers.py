@@ -1,0 +1,421 @@
+"""mtbench beside other frameworks: the same rows, architecture, batch size and optimiser, each in its own environment.
+
+    python benchmarks/peers.py
+
+makes an environment for each peer from ``peers/*.txt``, runs mtbench and the peers in turn, round by round so that a
+busy machine slows all of them alike, and writes ``results/peers.{json,md,svg}`` after each round. Ratios are the
+result: rates and times are the best of the rounds. Test AUC, computed here for all, shows that nobody is fast by being
+wrong.
+
+Everyone starts from the same CSV of values as a dataset has them: without multi-valued features, which no two peers
+take alike, its numbers without gaps and heavy tails made logarithms. Time counts from the start of the process to the
+test predictions, imports and encoding included: mtbench prepares into an empty cache, and ``warm`` is its time without
+that; the peers' users read with pandas and encode with scikit-learn. Memory is the highest of the main process.
+
+Architecture: embeddings side by side with the numbers, one network (shared-bottom) or experts with a softmax gate for
+each task, towers that end in a logit; batch norm and dropout after every hidden layer, for one peer cannot do without
+batch norm. PLE has one level, with as many shared experts as experts of each task, for another peer fails otherwise.
+What else the peers do that cannot be switched off stands in their scripts, ``peers/run_*.py``. mtbench's weights and
+FuxiCTR's are those of the best epoch, the other peers' those of the last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+import platformdirs
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import typer
+from pyarrow import csv
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torchmetrics.functional.classification import binary_auroc
+
+from mtbench.data import splits
+from mtbench.data.sources import locate
+from mtbench.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = HERE / "peers"
+FRAMEWORKS = ["mtbench", "torch-rechub", "fuxictr", "deepctr-torch"]
+DATASETS = ["census-income", "kuairand-pure"]
+MODELS = ["shared-bottom", "mmoe", "ple"]
+EXPERTS = 8
+TOWERS = (64, 32)
+SETTINGS = {"experts": EXPERTS, "towers": TOWERS, "dropout": 0.2, "batch": 2048, "learning_rate": 1e-3}
+ENVIRONMENTS = platformdirs.user_cache_path("mtbench") / "peers"
+GB = 1e9
+
+
+class Size(NamedTuple):
+    """Layers of an expert, width of an embedding, and how long that is trained; ``rows`` of a dataset, or all."""
+
+    layers: tuple[int, ...]
+    embedding: int
+    epochs: int
+    rows: int | None
+
+
+SIZES = {"narrow": Size((128, 64), 16, 5, None), "wide": Size((512, 256), 128, 2, 100_000)}
+
+
+class Case(NamedTuple):
+    """What is run, once a round."""
+
+    dataset: str
+    size: str
+    model: str
+    framework: str
+
+
+class Rows(NamedTuple):
+    """A CSV file with a column ``split``, and what its other columns are."""
+
+    path: Path
+    categorical: list[str]
+    numeric: list[str]
+    tasks: list[str]
+
+
+class Measure(NamedTuple):
+    """A column of the results: its meaning, how a value is written, and whether more is better."""
+
+    meaning: str
+    unit: float = 1
+    form: str = ",.0f"
+    more: bool = True
+
+
+MEASURES = {
+    "training": Measure("training, samples/s (share of the matrix-product bound)"),
+    "evaluation": Measure("evaluation, rows/s (share of the matrix-product bound)"),
+    "memory": Measure("peak memory, GB", GB, ".2f", more=False),
+    "seconds": Measure("from raw file to test predictions, seconds", form=",.1f", more=False),
+    "auc": Measure("test AUC, mean over tasks", form=".4f"),
+}
+
+
+def table_of(dataset: str, rows: int | None) -> tuple[pa.Table, list[str], list[str], list[str]]:
+    """Return a registered dataset's values with their split, and its categorical, numeric and task columns.
+
+    With ``rows``, so many are drawn from all parts, in their order.
+    """
+    cls = Registry.load().resolve("dataset", dataset)
+    plugin = cls(cls.Config())
+    schema = plugin.schema()
+    loaded = plugin.load({source.name: locate(source) for source in plugin.sources()})
+    assert isinstance(loaded, pa.Table)
+    official = splits.official_parts(loaded["split"].to_numpy())
+    parts = splits.assign(plugin.split, len(loaded), None, official)
+    sources = {feature.name: feature.source for feature in schema.features if feature.kind == "categorical"}
+    sources |= {column: column for column in (schema.user, schema.item) if column}
+    columns = {name: loaded[source].cast(pa.string()) for name, source in sources.items()}
+    numbers = [feature for feature in schema.features if feature.kind == "numeric"]
+    for feature in numbers:
+        values = loaded[feature.source].cast(pa.float64())
+        values = pc.fill_null(values, pc.mean(values))
+        columns[feature.name] = pc.log1p(pc.max_element_wise(values, 0.0)) if feature.log else values
+    columns |= {task.name: loaded[task.label].cast(pa.int8()) for task in schema.tasks}
+    columns["split"] = pa.array(np.array(splits.NAMES)[parts])
+    table = pa.table(columns)
+    if rows is not None and rows < len(table):
+        table = table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:rows]))
+    return table, list(sources), [feature.name for feature in numbers], [task.name for task in schema.tasks]
+
+
+def level_experts(tasks: int) -> int:
+    """Return how many experts each task has in PLE, and the tasks together: the whole is as near to EXPERTS as can."""
+    return max(1, round(EXPERTS / (tasks + 1)))
+
+
+def flops(model: str, inputs: int, tasks: int, layers: Sequence[int]) -> float:
+    """Return the floating-point operations of matrix products in a forward pass of one row; a training step has thrice.
+
+    ``inputs`` is the width of what enters the experts.
+    """
+
+    def network(*sizes: int) -> float:
+        return 2 * sum(a * b for a, b in pairwise(sizes))
+
+    expert, towers = network(inputs, *layers), tasks * network(layers[-1], *TOWERS, 1)
+    if model == "shared-bottom":
+        return expert + towers
+    own = level_experts(tasks)
+    experts, seen = (EXPERTS, EXPERTS) if model == "mmoe" else (own * (tasks + 1), 2 * own)
+    return experts * expert + tasks * (network(inputs, seen) + network(seen, layers[-1])) + towers
+
+
+def product_rate(size: int = 2048, times: int = 5) -> float:
+    """Return the floating-point operations per second of this machine's products of fp32 matrices."""
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    seconds = []
+    for _ in range(times + 1):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds[1:])
+
+
+def python_of(framework: str, folder: Path) -> Path | str:
+    """Return the interpreter of a framework's environment, or why there is none.
+
+    The environment is made if it is not there, or its requirements have changed.
+    """
+    if framework == "mtbench":
+        return Path(sys.executable)
+    asked = SCRIPTS / f"{framework}.txt"
+    home = folder.absolute() / framework
+    made, python = home / "requirements.txt", home / "bin" / "python"
+    if not made.is_file() or made.read_text() != asked.read_text():
+        shutil.rmtree(home, ignore_errors=True)
+        for command in ([sys.executable, "-m", "venv", home], [python, "-m", "pip", "install", "-q", "-r", asked]):
+            try:
+                subprocess.run(list(map(str, command)), check=True)  # noqa: S603 - commands of our own
+            except subprocess.CalledProcessError as error:
+                return f"its environment could not be made: {error}"
+        shutil.copy(asked, made)
+    return python
+
+
+def run(python: Path | str, job: dict[str, Any], truth: np.ndarray) -> dict[str, Any]:
+    """Run a job and return what was measured, with the AUC of each task, or the error; ``truth`` are the test labels.
+
+    A text in place of the interpreter is the error that kept it from being there.
+    """
+    if isinstance(python, str):
+        return {"error": python}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        given = {name: value for name, value in job.items() if name != "script"}
+        (work / "job.json").write_text(json.dumps({**given, "folder": folder, "started": time.time()}))
+        done = subprocess.run(  # noqa: S603 - a script of our own
+            [str(python), str(SCRIPTS / job["script"]), str(work / "job.json")],
+            cwd=work,
+            env=os.environ | {"MTBENCH_CACHE": str(work / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+        result: dict[str, Any] = json.loads((work / "result.json").read_text())
+        predictions = np.load(work / "predictions.npy")
+    result["aucs"] = {
+        task: float(binary_auroc(torch.from_numpy(predictions[:, at]), torch.from_numpy(truth[:, at])))
+        for at, task in enumerate(job["tasks"])
+    }
+    return result | {"auc": statistics.mean(result["aucs"].values())}
+
+
+def best(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the rounds of one case as one: the best rates and times, the highest memory, the mean AUC."""
+    good = [one for one in rounds if "error" not in one]
+    if not good:
+        return dict(rounds[-1])
+    choose: dict[str, Callable[..., float]] = {
+        "training": max, "evaluation": max, "memory": max, "seconds": min, "warm": min, "auc": statistics.mean,
+    }  # fmt: skip
+    found = {name: of(one[name] for one in good) for name, of in choose.items() if name in good[0]}
+    aucs = {task: statistics.mean(one["aucs"][task] for one in good) for task in good[0]["aucs"]}
+    return found | {"aucs": aucs}
+
+
+def with_shares(result: dict[str, Any], of_a_row: float, rate: float) -> dict[str, Any]:
+    """Add the shares of what the machine's matrix products allow, of which a training step has thrice a row's."""
+    if "error" in result:
+        return result
+    each = {"training": 3 * of_a_row, "evaluation": of_a_row}
+    return result | {"share": {name: result[name] * needed / rate for name, needed in each.items()}}
+
+
+def cell(result: dict[str, Any] | None, name: str) -> str:
+    """Return a measured value as it stands in a table."""
+    if result is None or "error" in result:
+        return "not available"
+    measure = MEASURES[name]
+    text = format(result[name] / measure.unit, measure.form)
+    if name == "seconds" and "warm" in result:
+        text += f" (warm {result['warm']:{measure.form}})"
+    return f"{text} ({result['share'][name]:.0%})" if name in result["share"] else text
+
+
+def ratio(results: Iterable[dict[str, Any]], name: str) -> str:
+    """Return mtbench's value over that of the best peer."""
+    values = {one["framework"]: one[name] for one in results if "error" not in one}
+    own = values.pop("mtbench", None)
+    if own is None or not values:
+        return ""
+    return f"{own / (max if MEASURES[name].more else min)(values.values()):.3g}"
+
+
+def lines(results: Sequence[dict[str, Any]], name: str) -> list[list[str]]:
+    """Return the table of a measure: the header, then a line for each dataset, size and model."""
+    frameworks = list(dict.fromkeys(one["framework"] for one in results))
+    table = [["dataset", "size", "model", *frameworks, "mtbench / best peer"]]
+    for case in dict.fromkeys((one["dataset"], one["size"], one["model"]) for one in results):
+        of = {one["framework"]: one for one in results if (one["dataset"], one["size"], one["model"]) == case}
+        cells = (cell(of.get(framework), name) for framework in frameworks)
+        table.append([*case, *cells, ratio(of.values(), name)])
+    return table
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Return the tables as Markdown."""
+    machine = report["machine"]
+    text = [", ".join(f"{name} {value}" for name, value in machine.items()) + ".", ""]
+    for name, measure in MEASURES.items():
+        header, *rows = lines(report["results"], name)
+        text += [f"**{measure.meaning}**", ""]
+        text += [f"| {' | '.join(line)} |" for line in (header, ["---"] * 3 + ["---:"] * (len(header) - 3), *rows)]
+        text.append("")
+    failed = [one for one in report["results"] if "error" in one]
+    text += [f"* {one['framework']}, {one['dataset']}, {one['size']}, {one['model']}: {one['error']}" for one in failed]
+    return "\n".join(text).rstrip() + "\n"
+
+
+def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the training rates as shares of the bound."""
+    import altair as alt  # noqa: PLC0415 - of the group 'bench'
+    import pandas as pd  # noqa: PLC0415
+
+    bars = [
+        {
+            "case": f"{one['dataset']}, {one['size']}",
+            "model": one["model"],
+            "framework": one["framework"],
+            "share": one["share"]["training"] if "share" in one else None,  # without it, other cells take its place
+        }
+        for one in results
+    ]
+    chart = alt.Chart(pd.DataFrame(bars, columns=["case", "model", "framework", "share"])).mark_bar()
+    chart.encode(
+        x=alt.X("share:Q", axis=alt.Axis(format="%"), title="share of the bound"),
+        y=alt.Y("framework:N", sort=FRAMEWORKS, title=None),
+        color=alt.condition("datum.framework == 'mtbench'", alt.value("#c1121f"), alt.value("#9aa5b1")),
+        column=alt.Column("model:N", sort=MODELS, title=None),
+        row=alt.Row("case:N", title=None),
+    ).properties(width=190, title="training rate, as a share of what matrix products allow").save(path)
+
+
+def main(
+    framework: Annotated[list[str], typer.Option(help="Frameworks.")] = FRAMEWORKS,
+    dataset: Annotated[list[str], typer.Option(help="Registered datasets.")] = DATASETS,
+    size: Annotated[list[str], typer.Option(help="Sizes of the models.")] = list(SIZES),  # noqa: B006 - only read
+    model: Annotated[list[str], typer.Option(help="Models.")] = MODELS,
+    rows: Annotated[int | None, typer.Option(help="Rows of a dataset, at random; a size's own unless given.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs; a size's own unless given.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the best of them counts.")] = 2,
+    environments: Annotated[Path, typer.Option(help="Folder for the peers' environments.")] = ENVIRONMENTS,
+    results: Annotated[Path, typer.Option(help="Folder for the tables and the plot.")] = HERE / "results",
+) -> None:
+    """Measure mtbench and the peers."""
+    for name, known in ((framework, FRAMEWORKS), (dataset, DATASETS), (size, list(SIZES)), (model, MODELS)):
+        if unknown := set(name) - set(known):
+            raise typer.BadParameter(f"{', '.join(unknown)}; choose from {', '.join(known)}")
+    console = Console()
+    sizes = {
+        name: SIZES[name]._replace(rows=rows or SIZES[name].rows, epochs=epochs or SIZES[name].epochs) for name in size
+    }
+    pythons = {name: python_of(name, environments) for name in framework}
+    cases = [Case(*case) for case in product(dataset, size, model, framework)]
+    with tempfile.TemporaryDirectory() as folder:
+        tables = {
+            (name, of): written(table_of(name, sizes[of].rows), Path(folder) / f"{name}-{of}.csv")
+            for name, of in product(dataset, size)
+        }
+        rates: list[float] = []
+        found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
+        for number in range(rounds):
+            for case in track(cases, f"round {number + 1}", console=console):
+                if case.framework == framework[0]:
+                    rates.append(product_rate())
+                given, truth = tables[case[:2]]
+                job = job_of(given, case, sizes[case.size], seed=number)
+                found[case].append(run(pythons[case.framework], job, truth))
+            report: dict[str, Any] = {
+                "machine": machine(max(rates), number + 1, sizes),
+                "results": [
+                    case._asdict() | with_shares(best(several), operations(case, tables[case[:2]][0]), max(rates))
+                    for case, several in found.items()
+                ],
+            }
+            write(report, results)
+    show(report["results"], console)
+
+
+def machine(rate: float, rounds: int, sizes: Mapping[str, Size]) -> dict[str, Any]:
+    """Return what the numbers depend on."""
+    return {
+        "CPUs": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "matrix products": f"{rate / 1e9:.0f} GFLOP/s",
+        "rounds": rounds,
+        **{name: f"{size.epochs} epochs, {size.rows or 'all'} rows" for name, size in sizes.items()},
+    }
+
+
+def written(table: tuple[pa.Table, list[str], list[str], list[str]], path: Path) -> tuple[Rows, np.ndarray]:
+    """Write a table as CSV; return what it holds, and its test labels (rows, tasks)."""
+    values, categorical, numeric, tasks = table
+    csv.write_csv(values, path)
+    test = values.filter(pc.equal(values["split"], "test"))
+    return Rows(path, categorical, numeric, tasks), np.column_stack([test[task].to_numpy() for task in tasks])
+
+
+def job_of(rows: Rows, case: Case, size: Size, seed: int) -> dict[str, Any]:
+    """Return what ``peers/job.py`` reads, and the framework's script."""
+    return {
+        "script": f"run_{case.framework.replace('-', '_')}.py",
+        "rows": str(rows.path), "categorical": rows.categorical, "numeric": rows.numeric, "tasks": rows.tasks,
+        "model": case.model, "layers": size.layers, "embedding": size.embedding, "epochs": size.epochs,
+        "level_experts": level_experts(len(rows.tasks)), "seed": seed, **SETTINGS,
+    }  # fmt: skip
+
+
+def operations(case: Case, rows: Rows) -> float:
+    """Return the floating-point operations of a case's model per row."""
+    size = SIZES[case.size]
+    inputs = len(rows.categorical) * size.embedding + len(rows.numeric)
+    return flops(case.model, inputs, len(rows.tasks), size.layers)
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write all results, their tables and the plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
+    (folder / "peers.md").write_text(markdown(report))
+    plot(report["results"], folder / "peers.svg")
+
+
+def show(results: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the tables."""
+    for name, measure in MEASURES.items():
+        header, *rows = lines(results, name)
+        table = Table(title=measure.meaning, title_justify="left")
+        for at, column in enumerate(header):
+            table.add_column(column, justify="left" if at < 3 else "right")  # noqa: PLR2004 - dataset, size, model
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
