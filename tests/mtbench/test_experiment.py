@@ -84,7 +84,7 @@ def test_primary_metrics_are_computed_though_nobody_asked(planned):
         # keys, at every depth
         ("dataset: planted\nmodel: [mmoe]", "e.yaml: unknown key 'model' (did you mean 'models'?)"),
         (TINY + "training: {epochs: 3}", "e.yaml: training: unknown key 'epochs' (did you mean 'max_epochs'?)"),
-        (TINY + "training: {lr: 1}", "e.yaml: training: unknown key 'lr' (known: accelerator, batch_size, devices, learn"),
+        (TINY + "training: {lr: 1}", "e.yaml: training: unknown key 'lr' (known: accelerator, batch_size, devices, embeddings, learn"),
         (TINY + "split: {by: time, vaild: 0.1}", "e.yaml: split: unknown key 'vaild' (did you mean 'valid'?)"),
         ("dataset: {name: planted, rwos: 3}\nmodels: [mmoe]", "e.yaml: dataset: unknown key 'rwos' (did you mean 'rows'?)"),
         ("dataset: planted\nmodels: [ple, {name: mmoe, expert: 3}]", "e.yaml: models.1: unknown key 'expert' (did you me"),
