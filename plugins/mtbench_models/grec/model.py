@@ -231,28 +231,32 @@ class GRec(MultiTaskModel):
 
     def expert_use(self) -> Tensor:
         """Return the share of each task's tokens that each expert computed in the last forward, (tasks, experts)."""
-        use = expert_use(self._routed(), self.data.num_tasks).double()
-        return use / use.sum(1, keepdim=True).clamp(min=1)
+        return _shares(expert_use(self._routed(), self.data.num_tasks))
 
     def statistics(self) -> Mapping[str, float]:
         """Return what the last forward's routing was like: entropy, dropped tokens, experts without any, loads."""
         routing = self._routed()
         use = expert_use(routing, self.data.num_tasks)
-        load = use.sum(0) / use.sum().clamp(min=1)
+        load = _shares(use.sum(0, keepdim=True))
         found = {
             "router_entropy": float(entropy(routing).detach()),
             "dropped_tokens": 1 - float(routing.kept.float().mean()),
             "dead_experts": float((load == 0).sum()),
         }
-        found |= {f"load/all tasks/{expert}": float(share) for expert, share in enumerate(load)}
-        for task, shares in zip(self.data.tasks, self.expert_use(), strict=True):
-            found |= {f"load/{task.name}/{expert}": float(share) for expert, share in enumerate(shares)}
+        names = ("all tasks", *(task.name for task in self.data.tasks))
+        for name, shares in zip(names, torch.cat([load, _shares(use)]).tolist(), strict=True):
+            found |= {f"load/{name}/{expert}": share for expert, share in enumerate(shares)}
         return found
 
     def _routed(self) -> Routing:
         if self.routing is None:
             raise ValueError("nothing was routed yet; call forward first")
         return self.routing
+
+
+def _shares(use: Tensor) -> Tensor:
+    """Return counts (rows, experts) as shares of their rows."""
+    return use.double() / use.sum(1, keepdim=True).clamp(min=1)
 
 
 class Head(nn.Module):
