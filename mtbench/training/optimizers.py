@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 class RowWise(torch.optim.Adam):
@@ -18,9 +18,6 @@ class RowWise(torch.optim.Adam):
     (lazy Adam, as ``torch.optim.SparseAdam``); ``row-adagrad`` divides by the root of the sum of squared gradients
     (Duchi, Hazan and Singer, JMLR 2011). Weight decay reaches these rows alone, too.
     """
-
-    def __init__(self, groups: Sequence[dict[str, Any]], **defaults: Any) -> None:
-        super().__init__(list(groups), **defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
