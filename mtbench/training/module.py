@@ -230,10 +230,12 @@ def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
 
 def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
     """Let the model's tables have sparse gradients; return them in order."""
-    tables = [each for each in model.modules() if isinstance(each, FusedTable) and each.table is not None]
-    for each in tables:
-        each.row_wise = True
-    return dict.fromkeys(each.table for each in tables if each.table is not None)
+    tables: dict[torch.nn.Parameter, None] = {}
+    for each in model.modules():
+        if isinstance(each, FusedTable) and each.table is not None:
+            each.row_wise = True
+            tables[each.table] = None
+    return tables
 
 
 def _probe(rows: Batch) -> Batch:
