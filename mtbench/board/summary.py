@@ -14,7 +14,7 @@ from mtbench.record import NAME_DIGITS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mtbench.record import InputsPart, Recipe, Record, Written
+    from mtbench.record import InputsPart, PluginPart, Recipe, Record, Written
 
 Split = Literal["valid", "test"]
 
@@ -188,7 +188,7 @@ def differences(records: Sequence[Record]) -> list[dict[str, str]]:
     These are the model settings and the code in which records of the same model differ, everything else in which it
     differs from most records, and its digest where one recipe came out in several ways.
     """
-    models = [flat(record.recipe.model.settings) | _code("code", record.recipe.model) for record in records]
+    models = [flat(record.recipe.model.settings) | {"code": _code(record.recipe.model)} for record in records]
     others = [_circumstances(record) for record in records]
     networks = [other for record, other in zip(records, others, strict=True) if record.recipe.balancer]
     usual = _usual(networks or others)  # references lack much of what networks have in common
@@ -216,7 +216,7 @@ def _circumstances(record: Record) -> dict[str, str]:
     balancer = recipe.balancer
     return {
         **({"balancer": balancer.name} | flat(balancer.settings, "balancer.") if balancer else {}),
-        **(_code("balancer.code", balancer) if balancer else {}),
+        **({"balancer.code": _code(balancer)} if balancer else {}),
         **flat(recipe.training, "training."),
         **inputs(recipe.inputs),
         **flat(recipe.budget.model_dump(mode="json"), "budget."),
@@ -236,12 +236,12 @@ def inputs(part: InputsPart) -> dict[str, str]:
         )
         found[key] = "; ".join(texts) or "none"
         if given:
-            found[f"{key}.code"] = "; ".join(_code(key, one)[key] for one in given)
+            found[f"{key}.code"] = "; ".join(map(_code, given))
     return found
 
 
-def _code(key: str, part: Any) -> dict[str, str]:
-    return {key: f"{part.provenance.distribution} {part.provenance.sha256[:8]}"}
+def _code(part: PluginPart) -> str:
+    return f"{part.provenance.distribution} {part.provenance.sha256[:8]}"
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
