@@ -43,13 +43,12 @@ def docstring(module: str, qualname: str) -> str | None:
         source = spec.loader.get_source(module)  # type: ignore[union-attr]
         node: ast.AST = ast.parse(source)
         first, *rest = qualname.split(".")
-        for statement in ast.walk(node):
-            if isinstance(statement, ast.ImportFrom):
-                for alias in statement.names:
-                    if (alias.asname or alias.name) == first:
-                        name = "." * statement.level + (statement.module or "")
-                        package = module if spec.submodule_search_locations else spec.parent
-                        return docstring(importlib.util.resolve_name(name, package), ".".join([alias.name, *rest]))
+        imports = [each for each in ast.walk(node) if isinstance(each, ast.ImportFrom)]
+        pairs = ((each, alias) for each in imports for alias in each.names if (alias.asname or alias.name) == first)
+        for statement, alias in pairs:
+            name = "." * statement.level + (statement.module or "")
+            package = module if spec.submodule_search_locations else spec.parent
+            return docstring(importlib.util.resolve_name(name, package), ".".join([alias.name, *rest]))
         for part in qualname.split("."):
             body = getattr(node, "body", ())
             node = next(each for each in body if isinstance(each, ast.ClassDef) and each.name == part)
