@@ -14,7 +14,7 @@ import torch
 from mtbench.data.dataset import DatasetConfig
 from mtbench.data.sources import locate
 from mtbench.errors import MTBenchError
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import EARLIER, interactions_of, rows_of
 from mtbench.testing.inputs import InMemory, changed_by_the_future
 from mtbench_datasets.anime import Anime
 from mtbench_datasets.epinions import Epinions
@@ -60,7 +60,7 @@ class LeakingRates(Rates):
     """Takes all events for ones from before the first row."""
 
     def build(self, events, rows, columns, folder):
-        super().build(replace(events, row=np.full_like(events.row, -1)), rows, columns, folder)
+        super().build(replace(events, chunk=np.full_like(events.chunk, EARLIER)), rows, columns, folder)
 
 
 @cache
