@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +13,9 @@ from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import interactions_of, rows_of
 from mtbench.schema import Split
-from mtbench.testing.inputs import Generated, InMemory, changed_by_the_future, generated
+from mtbench.testing.inputs import Generated, InMemory, generated
 from mtbench.testing.inputs import given as given_to
 from mtbench_inputs.rates import Rates, RatesConfig
-
-FOLDERS = count()
 
 
 def log_odds(share):
@@ -55,20 +52,6 @@ def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
         assume(False)
     found = given_to(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
     np.testing.assert_allclose(found["numbers"], plain_rates(columns, strength), atol=1e-5)
-
-
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 6))
-@settings(max_examples=500)
-def test_rates_never_see_the_future(tmp_path_factory, seed, timed, chunk):
-    rng = np.random.default_rng(seed)
-    table = generated(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
-    split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
-    folder = tmp_path_factory.getbasetemp() / f"rates-law-{next(FOLDERS)}"
-    try:
-        changed = changed_by_the_future(Rates(RatesConfig()), Generated(table), split, chunk, folder)
-    except MTBenchError:
-        assume(False)
-    assert changed == []
 
 
 def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):

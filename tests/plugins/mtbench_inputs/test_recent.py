@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,10 @@ from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import rows_of
 from mtbench.schema import Split
-from mtbench.testing.inputs import TASKS, Generated, changed_by_the_future, generated
+from mtbench.testing.inputs import TASKS, Generated, generated
 from mtbench.testing.inputs import given as given_to
 from mtbench_datasets.kuairand_pure import KuaiRandPure
 from mtbench_inputs.recent import Recent, RecentConfig
-
-FOLDERS = count()
 
 
 def plain_history(columns, length):
@@ -56,22 +53,6 @@ def test_recent_equals_a_plain_history(tmp_path_factory, seed, timed):
         assert found["item_marks"][row][:size].tolist() == [marks for _, marks, _ in expected]
         np.testing.assert_allclose(found["item_gaps"][row][:size], [gap for _, _, gap in expected], atol=1e-6)
         assert not found["item_marks"][row][size:].any()
-
-
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 6))
-@settings(max_examples=500)
-def test_recent_never_sees_the_future(tmp_path_factory, seed, timed, chunk):
-    rng = np.random.default_rng(seed)
-    table = generated(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
-    split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
-    folder = tmp_path_factory.getbasetemp() / f"law-{next(FOLDERS)}"
-    try:
-        changed = changed_by_the_future(
-            Recent(RecentConfig(length=5, item_length=3, features=True)), Generated(table), split, chunk, folder
-        )
-    except MTBenchError:
-        assume(False)
-    assert changed == []
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
