@@ -12,3 +12,12 @@ def mix(experts: Tensor, gates: Tensor) -> Tensor:
     The result has shape (tasks, batch, width).
     """
     return torch.einsum("ebd,tbe->tbd", experts, gates)
+
+
+def mix_own(experts: Tensor, gates: Tensor) -> Tensor:
+    """Return weighted sums, (n, batch, width), of experts (n * m, batch, width) by gates (n, batch, m).
+
+    The i-th sum is over the i-th ``m`` experts.
+    """
+    own = experts.reshape(len(gates), -1, *experts.shape[1:])
+    return (own * gates.mT.unsqueeze(-1)).sum(1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mtbench.errors import MTBenchError, suggestion
 from mtbench.model import MultiTaskModel
-from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
+from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix, mix_own
 from mtbench.schema import Choice, IntRange, ModelCard
 from mtbench_models.config import ExtractionConfig
 
@@ -50,11 +50,6 @@ class Experts(nn.Module):
 def self_gate(logits: Tensor) -> Tensor:
     """Return a softmax over the last axis, or a sigmoid where it has one entry: the weight may then be below one."""
     return logits.softmax(-1) if logits.shape[-1] > 1 else logits.sigmoid()
-
-
-def mix_own(experts: Tensor, gates: Tensor) -> Tensor:
-    """Return weighted sums, (n, batch, width), of experts (n * m, batch, width) by gates (n, batch, m)."""
-    return torch.einsum("nmbd,nbm->nbd", experts.reshape(len(gates), -1, *experts.shape[1:]), gates)
 
 
 class MetaLevel(nn.Module):

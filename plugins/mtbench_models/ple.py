@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mtbench.model import MultiTaskModel
-from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
+from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix, mix_own
 from mtbench.schema import IntRange, ModelCard
 from mtbench_models.config import ExtractionConfig
 
@@ -47,10 +47,9 @@ class ExtractionLevel(nn.Module):
         common = x.dim() == 2  # noqa: PLR2004
         experts = self.experts(x if common else x.index_select(0, self.branches))
         own, shared = experts.tensor_split([self.own])
-        own = own.reshape(self.tasks, self.task_experts, *own.shape[1:])
         gates = self.task_gates(x if common else x[: self.tasks]).softmax(-1)
         own_gates, shared_gates = gates.tensor_split([self.task_experts], -1)
-        mixed = torch.einsum("tebd,tbe->tbd", own, own_gates) + mix(shared, shared_gates)
+        mixed = mix_own(own, own_gates) + mix(shared, shared_gates)
         if self.shared_gate is None:
             return mixed
         gate = self.shared_gate(x if common else x[self.tasks :]).softmax(-1)
