@@ -67,7 +67,11 @@ def test_equals_one_table_per_feature(rows, copies):
     result = embed(batch)
     assert embed.width == 4 * 4 + 3
     expected = torch.stack([plain(embed, batch, copy) for copy in range(copies)])
-    torch.testing.assert_close(result, expected[0] if copies == 1 else expected)
+    expected = expected[0] if copies == 1 else expected
+    torch.testing.assert_close(result, expected)
+    upstream = torch.randn_like(result)
+    found, wanted = (torch.autograd.grad(each, embed.table, upstream)[0] for each in (result, expected))
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("copies", [1, 2])
