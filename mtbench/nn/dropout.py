@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,11 +30,61 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return functional.dropout(x, self.threshold / LEVELS)
+        return _Drop.apply(x, self.kept(x.shape), self.scale)  # type: ignore[no-any-return, no-untyped-call]
+
+    @property
+    def scale(self) -> float:
+        """What an element that is kept is multiplied by."""
+        return LEVELS / (LEVELS - self.threshold)
+
+    def kept(self, shape: torch.Size) -> Tensor:
+        """Return a byte for each element, 1 to keep it, 0 to drop it."""
         # From the smallest integer on: the default range leaves the top bit of each eight bytes at zero.
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
-        return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - self.threshold))
+        words = torch.empty(-(-shape.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        # In place, for bytes are compared into bytes ten times faster than into booleans.
+        return words.view(torch.uint8)[: shape.numel()].ge_(self.threshold).view(shape)
 
     def extra_repr(self) -> str:
         """Return the rate in use."""
         return f"p={self.threshold / LEVELS}"
+
+
+class ReLUDropout(Dropout):
+    """Dropout of what a rectifier lets through, in fewer passes over memory than the two after each other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the shape of ``x``."""
+        if self.training and self.threshold and x.device.type == "cpu":
+            return _RectifyAndDrop.apply(x, self.kept(x.shape), self.scale)  # type: ignore[no-any-return, no-untyped-call]
+        return super().forward(functional.relu(x))
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        return (x * scale).mul_(kept)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:  # noqa: ARG004
+        _, kept, ctx.scale = inputs
+        ctx.save_for_backward(kept)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return (gradient * ctx.scale).mul_(*ctx.saved_tensors), None, None
+
+
+class _RectifyAndDrop(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        return (x * scale).clamp_min_(0).mul_(kept)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
+        ctx.scale = inputs[2]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (output,) = ctx.saved_tensors  # positive where both let it through
+        return torch.ops.aten.threshold_backward(gradient, output, 0).mul_(ctx.scale), None, None

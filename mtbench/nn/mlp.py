@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.nn.dropout import Dropout
+from mtbench.nn.dropout import Dropout, ReLUDropout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +76,7 @@ class StackedMLP(nn.Module):
         self.width = sizes[-1]
         self.linears = nn.ModuleList(StackedLinear(n, a, b, bias=norm == "none") for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(_BatchNorm(n * b) if norm == "batch" else nn.Identity() for b in layers)
-        self.activation = nn.ReLU(inplace=True) if activation == "relu" else nn.SiLU()
-        self.dropout = Dropout(dropout)
+        self.activate = ReLUDropout(dropout) if activation == "relu" else nn.Sequential(nn.SiLU(), Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shape (n, batch, width) for ``x`` of shape (batch, in) or (n, batch, in)."""
@@ -86,7 +85,7 @@ class StackedMLP(nn.Module):
         for linear, norm in zip(self.linears, self.norms, strict=True):
             # Rows first: that is how a shared input leaves its product, and what batch norm and dropout are fast on.
             y = linear(x).transpose(0, 1).flatten(1)
-            y = self.dropout(self.activation(norm(y)))
+            y = self.activate(norm(y))
             x = y.view(len(y), self.n, y.shape[1] // self.n).transpose(0, 1)
         return x
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtbench.nn import Dropout
+from mtbench.nn.dropout import ReLUDropout
 
 SIZE = 8 * 40_000
 
@@ -50,6 +51,38 @@ def test_gradient_is_the_scaled_mask(rows, columns, p):
     expected = torch.where(y.detach() != 0, scale, 0.0)
     torch.testing.assert_close(y.detach(), x.detach() * expected)
     torch.testing.assert_close(gradient, upstream * expected)
+
+
+@settings(deadline=None)
+@given(rows=st.integers(0, 5), columns=st.integers(1, 21), p=st.floats(0.0, 0.99), transposed=st.booleans())
+def test_relu_and_dropout_in_one_equal_one_after_the_other(rows, columns, p, transposed):
+    x = torch.randn(columns, rows).T if transposed else torch.randn(rows, columns)
+    x.requires_grad_()
+    upstream = torch.randn(rows, columns)
+    found = []
+    for layer in (ReLUDropout(p), torch.nn.Sequential(torch.nn.ReLU(), Dropout(p))):
+        torch.manual_seed(0)
+        y = layer(x)
+        found.append((y, torch.autograd.grad(y, x, upstream)[0]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("kind", [Dropout, ReLUDropout])
+def test_gradients_have_gradients(kind):
+    def dropped(x):
+        torch.manual_seed(0)
+        return layer(x) * x
+
+    layer = kind(0.3)
+    x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(dropped, x)
+
+
+def test_relu_alone_where_nothing_is_dropped():
+    x = torch.randn(10)
+    assert torch.equal(ReLUDropout(0.5).eval()(x), x.relu())
+    assert torch.equal(ReLUDropout(0.0)(x), x.relu())
 
 
 def test_a_seed_reproduces_it_and_steps_differ():

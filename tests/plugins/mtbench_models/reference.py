@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from mtbench.nn.dropout import ReLUDropout
 from mtbench.testing.examples import TASKS, examples
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def build(model: type[MultiTaskModel], tasks: int = 4, **settings: Any) -> Any:
 
 def network(stack, i, x):
     """The i-th network of a StackedMLP in evaluation, layer by layer."""
-    activation = {"ReLU": torch.relu, "SiLU": functional.silu}[type(stack.activation).__name__]
+    activation = torch.relu if isinstance(stack.activate, ReLUDropout) else functional.silu
     for linear, norm in zip(stack.linears, stack.norms, strict=True):
         width = linear.weight.shape[1]
         part = slice(i * width, (i + 1) * width)
