@@ -71,10 +71,8 @@ def fit(
         module = TrainingModule(model, balancer, scorer, columns, training, seed, plan.registry.files)
         callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection]
         try:
-            with _quiet():
-                _trainer(training, callbacks, folder).fit(
-                    module, ckpt_path=last if started else None, weights_only=True
-                )
+            with quiet():
+                trainer(training, callbacks, folder).fit(module, ckpt_path=last if started else None, weights_only=True)
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         except ProcessRaisedException as error:
@@ -87,7 +85,8 @@ def fit(
     return selection
 
 
-def _trainer(training: Training, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+def trainer(training: Training, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+    """Return Lightning's trainer as these settings ask, without logs, checkpoints and bars of its own."""
     where = device(training)
     # spawned processes work from a script, a notebook and a test alike
     shared = DDPStrategy(start_method="spawn", find_unused_parameters=True)
@@ -120,7 +119,7 @@ def _root_cause(error: ProcessRaisedException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Lightning's remarks about devices and data loaders from between the lines of progress."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]

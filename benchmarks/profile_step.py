@@ -1,0 +1,182 @@
+"""Where a training step's time goes: operation by operation, beside what its matrix products alone would take.
+
+    python benchmarks/profile_step.py configs/census-income.yaml
+
+trains each model of an experiment for some steps: in a bare loop over the same batches, in Lightning's as
+``mtbench run`` does, in turns, and under torch's profiler. Prints a table for each model and writes
+``results/profile_step.{json,md}``. The figures of the loops are medians over steps, the lesser of the rounds.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import statistics
+import tempfile
+import time
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+import typer
+from peers import product_rate
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+from mtbench import experiment as experiments
+from mtbench.data.batches import Batches
+from mtbench.registry import Registry
+from mtbench.training import efficiency, fit
+from mtbench.training.module import TrainingModule
+from mtbench.training.progress import StepProgress
+from mtbench.training.run import prepare_data, with_inputs
+from mtbench.training.selection import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mtbench.experiment import Plan, PlannedModel
+
+RESULTS = Path(__file__).parent / "results"
+ROUNDS = 3
+WARMUP = 3
+
+
+class Clocked(TrainingModule):
+    """Notes when each step starts."""
+
+    def on_train_batch_start(self, *_: object) -> None:
+        """Note the time."""
+        self.starts.append(time.perf_counter())
+
+    def on_train_start(self) -> None:
+        """Forget the last round."""
+        self.starts: list[float] = []
+
+
+def step_seconds(starts: list[float]) -> float:
+    """Return the median time from one step's start to the next one's, without the first steps."""
+    return statistics.median(b - a for a, b in pairwise(starts[WARMUP:]))
+
+
+def steps_of(module: TrainingModule, steps: int) -> Iterator[None]:
+    """Take steps without Lightning; yields before each."""
+    model, optimizer = module.model.train(), module.configure_optimizers()
+    batches = Batches(module.columns.train, module.training_settings.rows_per_step, shuffle=0)
+    for batch in islice(batches, steps):
+        yield
+        loss = model.loss(model(batch), batch).sum()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+
+def bare(module: TrainingModule, steps: int) -> float:
+    """Return the seconds of a step without Lightning."""
+    return step_seconds([time.perf_counter() for _ in steps_of(module, steps)])
+
+
+def lightning(module: Clocked, steps: int) -> float:
+    """Return the seconds of a step of the loop that trains."""
+    with tempfile.TemporaryDirectory() as folder, fit.quiet():
+        trainer = fit.trainer(module.training_settings, [StepProgress(None)], Path(folder))
+        trainer.limit_train_batches, trainer.limit_val_batches = steps, 0
+        trainer.fit(module)
+    return step_seconds(module.starts)
+
+
+def operations(module: TrainingModule, steps: int) -> list[dict[str, Any]]:
+    """Return the operations of a step, the dearest first: calls, and the milliseconds of their own."""
+    for _ in steps_of(module, WARMUP):
+        pass
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in steps_of(module, steps):
+            pass
+    found = [
+        {
+            "operation": one.key.removeprefix("aten::"),
+            "calls": one.count / steps,
+            "ms": one.self_cpu_time_total / 1e3 / steps,
+        }
+        for one in profiled.key_averages()
+    ]
+    return sorted(found, key=lambda one: -one["ms"])
+
+
+def measured(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
+    """Return what was measured of one model."""
+    columns = with_inputs(plan, prepare_data(plan), model)
+    training = plan.experiment.training.for_rows(columns.counts["train"]).model_copy(update={"max_epochs": 1})
+    scorer = Scorer(columns, plan.metrics)
+    torch.manual_seed(0)
+    network = model.cls(model.config, columns.spec)
+    rows = training.rows_per_step
+    flops = 3 * rows * efficiency.flops_per_row(network, columns.train.take(torch.arange(256)))
+
+    def module() -> Clocked:
+        return Clocked(copy.deepcopy(network), copy.deepcopy(plan.balancer), scorer, columns, training, seed=0)
+
+    rounds = [(bare(module(), steps), lightning(module(), steps), product_rate()) for _ in range(ROUNDS)]
+    loop, trained, _ = (min(values) for values in zip(*rounds, strict=True))
+    return {
+        "model": model.name,
+        "rows": rows,
+        "bare_ms": 1e3 * loop,
+        "lightning_ms": 1e3 * trained,
+        "products_ms": 1e3 * flops / max(rate for *_, rate in rounds),
+        "operations": operations(module(), steps),
+    }
+
+
+def heading(result: dict[str, Any]) -> str:
+    """Return what a model's table says in one line."""
+    share = result["products_ms"] / result["bare_ms"]
+    more = result["lightning_ms"] - result["bare_ms"]
+    return (
+        f"{result['model']}: {result['bare_ms']:.1f} ms for {result['rows']:,} rows, of which matrix products need "
+        f"{result['products_ms']:.1f} ms ({share:.0%}); Lightning adds {more:.2f} ms ({more / result['bare_ms']:.1%})"
+    )
+
+
+def lines(result: dict[str, Any], top: int) -> list[list[str]]:
+    """Return the lines of a model's table."""
+    total = sum(one["ms"] for one in result["operations"])
+    return [
+        [one["operation"], f"{one['calls']:.0f}", f"{one['ms']:.2f}", f"{one['ms'] / total:.1%}"]
+        for one in result["operations"][:top]
+    ]
+
+
+HEADER = ["operation", "calls a step", "ms a step", "share"]
+
+
+def main(
+    source: Annotated[Path, typer.Argument(help="Experiment file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes as a.b=value.")] = None,
+    steps: Annotated[int, typer.Option(min=WARMUP + 2, help="Steps of each round.")] = 30,
+    top: Annotated[int, typer.Option(help="Operations in a table.")] = 15,
+    results: Annotated[Path, typer.Option(help="Folder for the tables.")] = RESULTS,
+) -> None:
+    """Profile the training step of an experiment's models."""
+    plan = experiments.plan(experiments.load(source, overrides or []), Registry.load(), str(source))
+    found, console = [], Console()
+    text = [f"{plan.experiment.dataset.name}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads.\n"]
+    for model in plan.models:
+        result = measured(plan, model, steps)
+        found.append(result)
+        table = Table(*HEADER, title=heading(result), title_justify="left")
+        text += [f"\n{heading(result)}\n", f"| {' | '.join(HEADER)} |", "| --- | ---: | ---: | ---: |"]
+        for line in lines(result, top):
+            table.add_row(*line)
+            text.append(f"| {' | '.join(line)} |")
+        console.print(table)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "profile_step.json").write_text(json.dumps(found, indent=1) + "\n")
+    (results / "profile_step.md").write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
