@@ -3,8 +3,9 @@
 Its PLE fails unless a level has no more shared experts than experts of each task, which is why all frameworks have as
 many of the one as of the other here, and it computes the last level's shared gate, whose output nothing reads. Gates
 and heads have no bias, the losses of tasks and rows are summed, and the last epoch's weights predict. The penalty on
-embeddings is switched off. Imported, it asks the package index for its newest version, with a package that it does not
-require (``requests``).
+embeddings is switched off. After its first validation it goes on in evaluation mode, without dropout and with batch
+norm's running statistics; here every epoch begins in training mode. Imported, it asks the package index for its newest
+version, with a package that it does not require (``requests``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Epochs(Callback):
         self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Start the clock."""
+        """Start the clock, in training mode."""
+        self.model.train()
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
