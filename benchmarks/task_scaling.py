@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = [1, 2, 4, 8, 16, 32]
+OF_GRAPH = 16
+"""Tasks that a macro graph can be made from; of more, these are the first."""
 MEASURES = {
     "parameters": "trainable values",
     "flops": "operations per row",
@@ -44,7 +46,8 @@ MEASURES = {
 def prepared(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, Batch, int]:
     """Return a model for so many binary tasks at its default settings, all training rows, and their number."""
     asked = [Task(name=f"task{number}") for number in range(tasks)]
-    config = cls.Config(**({"encoder": "hashed"} if "encoder" in cls.Config.model_fields else {}))
+    possible = {"encoder": "hashed", "graph": {"tasks": [task.name for task in asked[:OF_GRAPH]]}}
+    config = cls.Config(**{name: value for name, value in possible.items() if name in cls.Config.model_fields})
     columns = examples(asked, cls.inputs(config, schema(asked)))
     torch.manual_seed(0)
     return cls(config, columns.spec), columns.train, len(columns.train)
