@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = [1, 2, 4, 8, 16, 32]
+LINE_HEIGHT = 1.11
+"""Ratio of the places of two names in the plot that are just apart."""
 OF_GRAPH = 16
 """Tasks that a macro graph can be made from; of more, these are the first."""
 MEASURES = {
@@ -113,8 +116,9 @@ def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
         color=alt.condition("datum.model == 'grec'", alt.value("#c1121f"), alt.value("#9aa5b1")),
         detail="model",
     )
-    ends = alt.Chart(frame[frame["tasks"] == frame["tasks"].max()]).mark_text(align="left", dx=5, fontSize=9)
-    labels = ends.encode(x="tasks", y="growth", text="model")
+    ends = frame[frame["tasks"] == frame["tasks"].max()].sort_values("growth")
+    ends["place"] = list(accumulate(ends["growth"], lambda below, own: max(own, LINE_HEIGHT * below)))
+    labels = alt.Chart(ends).mark_text(align="left", dx=5, fontSize=9).encode(x="tasks", y="place", text="model")
     (lines.mark_line(point=True) + labels).properties(width=520, height=420).save(path)
 
 

@@ -1,0 +1,138 @@
+"""What a row and a step of training cost as rows become many and vocabularies large.
+
+    python benchmarks/step_cost.py
+
+trains a shared bottom for whole epochs of planted tables of 100 thousand to 10 million rows, read from prepared files,
+and takes steps with features of 100 thousand to 10 million values in all under each update of embeddings. Sizes take
+turns, round by round, and the best of the rounds counts. Writes ``results/step_cost.{json,md}``; ratios to the smallest
+size are the result. The largest needs 6 GB of memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+import typer
+from profile_step import WARMUP, step_seconds, steps_of
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table as Sheet
+
+from mtbench.data.batches import Batch
+from mtbench.data.prepare import prepare
+from mtbench.experiment import Training
+from mtbench.registry import Registry
+from mtbench.schema import DataSpec, Task
+from mtbench.training.module import TrainingModule
+from mtbench_datasets.planted import Planted, PlantedConfig
+from mtbench_datasets.table import Table, TableConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).resolve().parent
+SIZES = [100_000, 1_000_000, 10_000_000]
+BATCH = 2048
+FEATURES = 8
+UPDATES = ("adam", "row-adam", "row-adagrad")
+
+
+def module_of(spec: DataSpec, train: Batch, embeddings: str) -> TrainingModule:
+    """Return a shared bottom at its default settings, with what trains it."""
+    registry = Registry.load()
+    cls, balancer = registry.resolve("model", "shared-bottom"), registry.resolve("balancer", "equal")
+    columns: Any = SimpleNamespace(schema=SimpleNamespace(tasks=spec.tasks), train=train)
+    training = Training(batch_size=BATCH, embeddings=embeddings)
+    torch.manual_seed(0)
+    return TrainingModule(
+        cls(cls.Config(), spec), balancer(balancer.Config(), spec.tasks), SimpleNamespace(), columns, training, seed=0
+    )
+
+
+def planted(rows: int, folder: Path) -> TrainingModule:
+    """Return a module with so many training rows, prepared from a Parquet file."""
+    path = folder / f"{rows}.parquet"
+    subprocess.run([sys.executable, HERE / "scale_steps.py", "write", path, str(rows)], check=True)  # noqa: S603
+    table = Table(TableConfig(path=path, **Planted(PlantedConfig()).schema().model_dump()))
+    columns = prepare("table", table, table.split, source="")
+    return module_of(columns.spec, columns.train, "adam")
+
+
+def epoch(module: TrainingModule) -> float:
+    """Return the seconds of an epoch per row."""
+    rows = len(module.columns.train)
+    started = time.perf_counter()
+    for _ in steps_of(module, -(-rows // BATCH)):
+        pass
+    return (time.perf_counter() - started) / rows
+
+
+def drawn(vocabulary: int, embeddings: str, steps: int) -> TrainingModule:
+    """Return a module whose rows have features of so many values in all, most of them rare."""
+    each = vocabulary // FEATURES
+    rows, generator = BATCH * steps, torch.Generator().manual_seed(0)
+    task = Task(name="click")
+    codes = (each * torch.rand(rows, FEATURES, generator=generator) ** 3).int()
+    labels = torch.rand(rows, 1, generator=generator).round()
+    train = Batch(torch.arange(rows), codes, torch.zeros(rows, 0), labels, torch.ones(rows, 1))
+    return module_of(DataSpec((task,), {f"feature{at}": each for at in range(FEATURES)}), train, embeddings)
+
+
+def measured(sizes: Sequence[int], steps: int, rounds: int) -> dict[str, dict[int, float]]:
+    """Return microseconds per row by number of rows, and milliseconds per step by vocabulary, for each update."""
+    found: dict[str, dict[int, float]] = {name: dict.fromkeys(sizes, float("inf")) for name in ("rows", *UPDATES)}
+    with tempfile.TemporaryDirectory() as folder:
+        tables = {size: planted(size, Path(folder)) for size in track(sizes, "preparing")}
+        for _, size in track(list(product(range(rounds), sizes)), "epochs"):
+            found["rows"][size] = min(found["rows"][size], 1e6 * epoch(tables[size]))
+    for _, size, update in track(list(product(range(rounds), sizes, UPDATES)), "steps"):
+        seconds = step_seconds([time.perf_counter() for _ in steps_of(drawn(size, update, steps), steps)])
+        found[update][size] = min(found[update][size], 1e3 * seconds)
+    return found
+
+
+def lines(found: dict[str, dict[int, float]]) -> list[list[str]]:
+    """Return the table: a line for each thing that grows, with ratios to the smallest size."""
+    names = {"rows": "rows: µs a row"} | {update: f"vocabulary, {update}: ms a step" for update in UPDATES}
+    head = ["what", *(f"{size:,}" for size in found["rows"]), "growth"]
+    rows = []
+    for name, of in found.items():
+        values = list(of.values())
+        rows.append([names[name], *(f"{value:.2f}" for value in values), f"{values[-1] / values[0]:.2f}x"])
+    return [head, *rows]
+
+
+def main(
+    size: Annotated[list[int], typer.Option(help="Rows, and values in all.")] = SIZES,
+    steps: Annotated[int, typer.Option(min=WARMUP + 2, help="Steps with each vocabulary.")] = 30,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the best of them counts.")] = 2,
+    results: Annotated[Path, typer.Option(help="Folder for the table.")] = HERE / "results",
+) -> None:
+    """Measure what rows and vocabularies cost."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["MTBENCH_CACHE"] = cache
+        found = measured(size, steps, rounds)
+    head, *rows = lines(found)
+    sheet = Sheet(*head)
+    for row in rows:
+        sheet.add_row(*row)
+    Console().print(sheet)
+    text = [f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads, batches of {BATCH:,} rows.\n"]
+    text += [f"| {' | '.join(line)} |" for line in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "step_cost.json").write_text(json.dumps(found, indent=1) + "\n")
+    (results / "step_cost.md").write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
