@@ -42,22 +42,24 @@ class RowWise(torch.optim.Adam):
     def _update(self, table: Tensor, group: dict[str, Any]) -> None:
         gradient = table.grad.coalesce()  # type: ignore[union-attr]
         rows, g = gradient.indices()[0], gradient.values()
+        # by index_select and index_copy_, whose cost the size of the table does not raise as that of index_add_
+        values = table.index_select(0, rows)
         if group["weight_decay"]:
-            g = g.add(table[rows], alpha=group["weight_decay"])
+            g = g.add(values, alpha=group["weight_decay"])
         state, adagrad = self.state[table], group["rule"] == "row-adagrad"
         if not state:
-            sums = ("sum",) if adagrad else ("exp_avg", "exp_avg_sq")
-            state |= {"step": torch.zeros(()), **{name: torch.zeros_like(table) for name in sums}}
+            state["step"] = torch.zeros(())
+            state["sums"] = table.new_zeros(len(table), 1 if adagrad else 2, *table.shape[1:])  # a row's side by side
         state["step"] += 1
+        sums = state["sums"].index_select(0, rows)
         if adagrad:
-            squares = state["sum"][rows].addcmul_(g, g)
-            state["sum"][rows] = squares
-            table.index_add_(0, rows, g.div(squares.sqrt_().add_(group["eps"])), alpha=-group["lr"])
-            return
-        step, (first, second) = float(state["step"]), group["betas"]
-        mean = state["exp_avg"][rows].lerp_(g, 1 - first)
-        square = state["exp_avg_sq"][rows].mul_(second).addcmul_(g, g, value=1 - second)
-        state["exp_avg"][rows] = mean
-        state["exp_avg_sq"][rows] = square
-        size = square.sqrt_().div_((1 - second**step) ** 0.5).add_(group["eps"])
-        table.index_add_(0, rows, mean.div_(size), alpha=-group["lr"] / (1 - first**step))
+            squares = sums[:, 0].addcmul_(g, g)
+            values.addcdiv_(g, squares.sqrt().add_(group["eps"]), value=-group["lr"])
+        else:
+            step, (first, second) = float(state["step"]), group["betas"]
+            mean = sums[:, 0].lerp_(g, 1 - first)
+            square = sums[:, 1].mul_(second).addcmul_(g, g, value=1 - second)
+            size = square.sqrt().div_((1 - second**step) ** 0.5).add_(group["eps"])
+            values.addcdiv_(mean, size, value=-group["lr"] / (1 - first**step))
+        state["sums"].index_copy_(0, rows, sums)
+        table.index_copy_(0, rows, values)
