@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mtbench.nn.embedding import FusedTable
 
@@ -33,7 +32,6 @@ class Wide(FusedTable):
             parts.append(batch.numeric @ self.slopes)
         if self.table is not None:
             if self.categorical:
-                sums = functional.embedding_bag(self.codes(batch), self.table, mode="sum", sparse=self.row_wise)
-                parts.append(sums)
+                parts.append(self.lookup(self.codes(batch)).sum(1))
             parts += self.means(batch)
         return torch.stack(parts).sum(0)
