@@ -3,7 +3,7 @@
     python benchmarks/peers.py
 
 makes an environment for each peer from ``peers/*.txt``, runs mtbench and the peers in turn, round by round so that a
-busy machine slows all of them alike, and writes ``results/peers.{json,md,svg}`` after each round. Ratios are the
+busy machine slows all of them alike, and writes ``results/peers.{json,md,svg}`` after each model. Ratios are the
 result: rates and times are the best of the rounds. Test AUC, computed here for all, shows that nobody is fast by being
 wrong.
 
@@ -73,7 +73,7 @@ class Size(NamedTuple):
     rows: int | None
 
 
-SIZES = {"narrow": Size((128, 64), 16, 5, None), "wide": Size((512, 256), 128, 2, 100_000)}
+SIZES = {"narrow": Size((128, 64), 16, 5, None), "wide": Size((512, 256), 128, 2, 30_000)}
 
 
 class Case(NamedTuple):
@@ -148,7 +148,7 @@ def level_experts(tasks: int) -> int:
 def flops(model: str, inputs: int, tasks: int, layers: Sequence[int]) -> float:
     """Return the floating-point operations of matrix products in a forward pass of one row; a training step has thrice.
 
-    ``inputs`` is the width of what enters the experts.
+    ``inputs`` is the width of what enters the experts. A task's own experts in PLE are weighed without a product.
     """
 
     def network(*sizes: int) -> float:
@@ -158,8 +158,8 @@ def flops(model: str, inputs: int, tasks: int, layers: Sequence[int]) -> float:
     if model == "shared-bottom":
         return expert + towers
     own = level_experts(tasks)
-    experts, seen = (EXPERTS, EXPERTS) if model == "mmoe" else (own * (tasks + 1), 2 * own)
-    return experts * expert + tasks * (network(inputs, seen) + network(seen, layers[-1])) + towers
+    experts, seen, mixed = (EXPERTS, EXPERTS, EXPERTS) if model == "mmoe" else (own * (tasks + 1), 2 * own, own)
+    return experts * expert + tasks * (network(inputs, seen) + network(mixed, layers[-1])) + towers
 
 
 def product_rate(size: int = 2048, times: int = 5) -> float:
@@ -341,23 +341,28 @@ def main(
             for name, of in product(dataset, size)
         }
         rates: list[float] = []
-        found: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
+        found: dict[Case, list[dict[str, Any]]] = {}
         for number in range(rounds):
             for case in track(cases, f"round {number + 1}", console=console):
                 if case.framework == framework[0]:
                     rates.append(product_rate())
                 given, truth = tables[case[:2]]
                 job = job_of(given, case, sizes[case.size], seed=number)
-                found[case].append(run(pythons[case.framework], job, truth))
-            report: dict[str, Any] = {
-                "machine": machine(max(rates), number + 1, sizes),
-                "results": [
-                    case._asdict() | with_shares(best(several), operations(case, tables[case[:2]][0]), max(rates))
-                    for case, several in found.items()
-                ],
-            }
-            write(report, results)
-    show(report["results"], console)
+                found.setdefault(case, []).append(run(pythons[case.framework], job, truth))
+                if case.framework == framework[-1]:
+                    measured = results_of(found, {case: tables[case[:2]][0] for case in found}, max(rates))
+                    write({"machine": machine(max(rates), number + 1, sizes), "results": measured}, results)
+    show(measured, console)
+
+
+def results_of(
+    found: Mapping[Case, list[dict[str, Any]]], rows: Mapping[Case, Rows], rate: float
+) -> list[dict[str, Any]]:
+    """Return what was measured so far, each case's rounds as one."""
+    return [
+        case._asdict() | with_shares(best(several), operations(case, rows[case]), rate)
+        for case, several in found.items()
+    ]
 
 
 def machine(rate: float, rounds: int, sizes: Mapping[str, Size]) -> dict[str, Any]:
