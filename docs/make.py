@@ -1,7 +1,8 @@
-"""Writes the page that is made from the code: ``python docs/make.py`` renews docs/models.md."""
+"""Writes the pages that are made: ``python docs/make.py`` renews docs/models.md and docs/performance.md."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,41 @@ leave them out.
 
 What a model asks for is found by asking it, at its default settings, for a dataset that has everything: users, items,
 time, features and a text. These [inputs](inputs.md) come beside the features, which every model gets."""
+
+PERFORMANCE = """\
+# Performance
+
+This page is made by `python docs/make.py` from what the benchmarks wrote into `benchmarks/results`. Where things are
+compared they took turns on one machine, so ratios are the result; absolute times are of that machine.
+
+Run a benchmark from a checkout, with the packages of `pip install -c constraints.txt -e . --group bench`; for the real
+datasets `MTBENCH_DATA` says where their files are."""
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+TITLES = {
+    "peers": "Beside other frameworks",
+    "profile_step": "A training step",
+    "step_cost": "Many rows, large vocabularies",
+    "task_scaling": "One more task",
+    "evaluation": "Metrics by user",
+    "startup": "Until something happens",
+    "scale": "Preparation and macro graphs",
+}
+
+
+def performance_page() -> str:
+    """Return the page of the benchmarks that have results."""
+    return "\n\n".join([PERFORMANCE, *filter(None, map(_benchmark, TITLES))]) + "\n"
+
+
+def _benchmark(name: str) -> str:
+    results = BENCHMARKS / "results" / f"{name}.md"
+    if not results.is_file():
+        return ""
+    explained = ast.get_docstring(ast.parse((BENCHMARKS / f"{name}.py").read_text())) or ""
+    picture = f"![{TITLES[name]}](../benchmarks/results/{name}.svg)" if results.with_suffix(".svg").is_file() else ""
+    text = re.sub(r"\n{3,}", "\n\n", results.read_text().strip())
+    return "\n\n".join(filter(None, [f"## {TITLES[name]}", explained.replace("``", "`"), picture, text]))
 
 
 def models_page() -> str:
@@ -103,3 +139,4 @@ def _asked(facts: dict[str, Any]) -> list[str]:
 
 if __name__ == "__main__":
     Path(__file__).with_name("models.md").write_text(models_page())
+    Path(__file__).with_name("performance.md").write_text(performance_page())

@@ -50,6 +50,13 @@ def test_the_page_of_the_models_is_what_the_code_says():
     assert made == DOCS["models.md"], "docs/models.md is out of date; run: python docs/make.py"
 
 
+def test_the_page_of_performance_is_what_the_benchmarks_wrote():
+    made = MAKE["performance_page"]()
+    assert made == DOCS["performance.md"], "docs/performance.md is out of date; run: python docs/make.py"
+    results = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.md")}
+    assert results <= set(MAKE["TITLES"]), "give each benchmark a title in docs/make.py"
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_is_explained_with_its_arguments(hook):
     signature = f"{hook}({', '.join(inspect.signature(HOOKS[hook]).parameters)})"
