@@ -98,34 +98,68 @@ def improvement(value: float, constant: float, best: float) -> float:
     return (value - constant) / (best - constant)
 
 
-def evaluate(predictions: pa.Table, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> Results:
-    """Compute every metric that applies to a task's kind, for each seed in the order of the table, valid and test.
+class Evaluation:
+    """Every metric that applies to a task's kind, for each seed, on valid and test, as their predictions come in.
 
-    ``predictions`` is a table as :mod:`mtbench.evaluation.predictions` makes it.
+    Tables are as :mod:`mtbench.evaluation.predictions` makes them. All lines of a seed, split and task must come in one
+    table, and only one table is held at a time.
     """
-    seeds: list[int] = predictions["seed"].unique().to_pylist()
-    parts = _partition(predictions)
-    undefined: dict[str, str] = {}
 
-    def value(task: str, name: str, split: str, seed: int) -> float | None:
-        try:
-            return score(metrics[name], *parts.get((seed, split, task), _NO_ROWS))
-        except UndefinedMetricError as reason:
-            undefined[f"{task}.{name}.{split}.{seed}"] = str(reason)
-            return None
+    def __init__(self, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self._metrics = metrics
+        self._seeds: dict[int, None] = {}
+        self._found: dict[_Key, dict[str, float | UndefinedMetricError]] = {}
 
-    values = {
-        task.name: {
-            name: Cell(
-                valid=[value(task.name, name, "valid", seed) for seed in seeds],
-                test=[value(task.name, name, "test", seed) for seed in seeds],
-            )
-            for name, metric in metrics.items()
-            if task.kind in kinds(metric)
+    def add(self, predictions: pa.Table) -> pa.Table:
+        """Judge a table, and return it."""
+        self._seeds |= dict.fromkeys(predictions["seed"].unique().to_pylist())
+        for (seed, split, task), part in _partition(predictions).items():
+            if (seed, split, task) in self._found:
+                raise ValueError(f"task '{task}' of seed {seed} has {split} rows in two tables")
+            self._found[seed, split, task] = self._judge(self._tasks[task], part)
+        return predictions
+
+    def results(self) -> Results:
+        """Return what was found, seeds in the order in which they came."""
+        undefined: dict[str, str] = {}
+
+        def value(task: Task, name: str, split: str, seed: int) -> float | None:
+            found = (self._found.get((seed, split, task.name)) or self._judge(task, _NO_ROWS))[name]
+            if isinstance(found, UndefinedMetricError):
+                undefined[f"{task.name}.{name}.{split}.{seed}"] = str(found)
+                return None
+            return found
+
+        values = {
+            task.name: {
+                name: Cell(
+                    valid=[value(task, name, "valid", seed) for seed in self._seeds],
+                    test=[value(task, name, "test", seed) for seed in self._seeds],
+                )
+                for name, metric in self._metrics.items()
+                if task.kind in kinds(metric)
+            }
+            for task in self._tasks.values()
         }
-        for task in tasks
-    }
-    return Results(seeds=seeds, values=values, undefined=undefined)
+        return Results(seeds=list(self._seeds), values=values, undefined=undefined)
+
+    def _judge(self, task: Task, part: _Part) -> dict[str, float | UndefinedMetricError]:
+        found: dict[str, float | UndefinedMetricError] = {}
+        for name, metric in self._metrics.items():
+            if task.kind in kinds(metric):
+                try:
+                    found[name] = score(metric, *part)
+                except UndefinedMetricError as reason:
+                    found[name] = reason
+        return found
+
+
+def evaluate(predictions: pa.Table, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> Results:
+    """Return the evaluation of one table that holds everything."""
+    evaluation = Evaluation(tasks, metrics)
+    evaluation.add(predictions)
+    return evaluation.results()
 
 
 _Key = tuple[int, str, str]

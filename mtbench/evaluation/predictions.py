@@ -13,7 +13,7 @@ from mtbench.errors import MTBenchError
 from mtbench.record import atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 SPLITS = ("valid", "test")
@@ -67,14 +67,23 @@ def table(
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def write(predictions: pa.Table, path: Path) -> None:
-    """Write the table as Parquet, wholly or not at all; the same table and pyarrow version give the same bytes."""
-    joined = predictions.unify_dictionaries()
-    atomically(path, lambda part: pq.write_table(joined, part, compression="zstd"))
+def write(predictions: Iterable[pa.Table], path: Path) -> int:
+    """Write tables as one Parquet file, each as it comes, wholly or not at all; return the number of lines.
+
+    The same tables and pyarrow version give the same bytes.
+    """
+
+    def fill(part: Path) -> None:
+        with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+            for one in predictions:
+                writer.write_table(one)
+
+    atomically(path, fill)
+    return int(pq.read_metadata(path).num_rows)
 
 
 def read(path: Path) -> pa.Table:
-    """Read a table that :func:`write` wrote; raise MTBenchError if the file is missing or something else."""
+    """Read what :func:`write` wrote as one table; raise MTBenchError if the file is missing or something else."""
     try:
         # read_table would take folders named key=value for columns
         predictions = pq.ParquetFile(path).read()

@@ -44,7 +44,7 @@ from mtbench.training.references import References
 from mtbench.training.selection import Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
@@ -239,12 +239,14 @@ class _Runner:
         opened = self.columns.test_opened
         trained = {seed: self.trainer.fit(seed, self.display) for seed in self.recipe.seeds}
         test = self.columns.open_test()
-        table = pa.concat_tables(
+        evaluation = evaluate.Evaluation(self.plan.schema.tasks, self.plan.metrics)
+        tables = (
             self._table(seed, split, rows, one.predict(rows))
             for seed, one in trained.items()
             for split, rows in (("valid", self.columns.valid), ("test", test))
-        ).unify_dictionaries()
-        results = self._evaluate(table)
+        )
+        written = self._write_predictions(map(evaluation.add, tables))
+        results = evaluation.results()
         record = Record(
             key=self.recipe.key,
             recipe=self.recipe,
@@ -252,7 +254,7 @@ class _Runner:
             undefined=results.undefined,
             bounds=self._bounds(test),
             measured=self._measured(trained, test_opened=self.columns.test_opened - opened),
-            predictions=self._write_predictions(table),
+            predictions=written,
         )
         stem = record.file_stem
         (self.work / "predictions.parquet").replace(self.folder / f"{stem}.parquet")
@@ -309,7 +311,7 @@ class _Runner:
             warnings=[finding.message for finding in self.columns.findings],
         )
 
-    def _write_predictions(self, table: pa.Table) -> Predictions:
+    def _write_predictions(self, tables: Iterable[pa.Table]) -> Predictions:
         path = self.work / "predictions.parquet"
-        predictions.write(table, path)
-        return Predictions(sha256=predictions.digest(path), rows=table.num_rows)
+        lines = predictions.write(tables, path)
+        return Predictions(sha256=predictions.digest(path), rows=lines)

@@ -12,7 +12,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
-from mtbench.evaluation.evaluate import best, evaluate, grouped, improvement, kinds, score, version
+from mtbench.evaluation.evaluate import Evaluation, best, evaluate, grouped, improvement, kinds, score, version
 from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench.schema import Task
 from mtbench_metrics.grouped import GAUC
@@ -85,11 +85,21 @@ def test_every_cell_equals_its_oracle_on_the_rows_that_count():
 
 def test_a_written_table_gives_the_same_results_without_warnings(tmp_path):
     table = pa.concat_tables([made(0, "valid"), made(0, "test"), made(1, "test")])
-    predictions.write(table, tmp_path / "p.parquet")
+    predictions.write([table], tmp_path / "p.parquet")
     metrics = {name: metric() for name, (metric, _) in ORACLES.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert evaluate(predictions.read(tmp_path / "p.parquet"), TASKS, metrics) == evaluate(table, TASKS, metrics)
+
+
+def test_tables_one_after_the_other_give_what_one_table_gives():
+    parts = [made(3, "test"), made(1, "valid"), made(3, "valid"), made(1, "test")]
+    metrics = {name: metric() for name, (metric, _) in ORACLES.items()}
+    evaluation = Evaluation(TASKS, metrics)
+    assert [evaluation.add(part) is part for part in parts] == [True] * 4
+    assert evaluation.results() == evaluate(pa.concat_tables(parts), TASKS, metrics)
+    with pytest.raises(ValueError, match="task 'click' of seed 1 has test rows in two tables"):
+        evaluation.add(made(1, "test"))
 
 
 def test_what_is_undefined_is_none_with_its_reason():

@@ -67,7 +67,7 @@ def test_what_was_written_is_read_again(tmp_path, count):
     written = pa.concat_tables(parts)
     folder = tmp_path / "seed=4"
     folder.mkdir()
-    predictions.write(written, folder / "p.parquet")
+    assert predictions.write(iter(parts), folder / "p.parquet") == written.num_rows
     found = predictions.read(folder / "p.parquet")
     assert found.schema.equals(predictions.SCHEMA)
     assert found.to_pylist() == written.to_pylist()
@@ -76,8 +76,8 @@ def test_what_was_written_is_read_again(tmp_path, count):
 
 def test_equal_tables_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
-        predictions.write(example(), tmp_path / name)
-    predictions.write(example(seed=4), tmp_path / "c")
+        predictions.write([example()], tmp_path / name)
+    predictions.write([example(seed=4)], tmp_path / "c")
     assert predictions.digest(tmp_path / "a") == predictions.digest(tmp_path / "b")
     assert predictions.digest(tmp_path / "a") == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
     assert predictions.digest(tmp_path / "a") != predictions.digest(tmp_path / "c")
@@ -94,20 +94,20 @@ def test_a_write_that_fails_leaves_nothing_new(tmp_path, monkeypatch, existing):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        predictions.write(example(), path)
+        predictions.write([example()], path)
     assert [found.read_bytes() for found in tmp_path.iterdir()] == ([] if existing is None else [existing])
 
 
 def test_a_write_replaces_the_old_file(tmp_path):
-    predictions.write(example(seed=1), tmp_path / "p.parquet")
-    predictions.write(example(seed=2), tmp_path / "p.parquet")
+    predictions.write([example(seed=1)], tmp_path / "p.parquet")
+    predictions.write([example(seed=2)], tmp_path / "p.parquet")
     assert predictions.read(tmp_path / "p.parquet").equals(example(seed=2))
 
 
 def test_files_that_hold_no_predictions_are_named(tmp_path):
     with pytest.raises(MTBenchError, match=r"gone\.parquet: there is no such file"):
         predictions.read(tmp_path / "gone.parquet")
-    predictions.write(example(count=2000), tmp_path / "cut.parquet")
+    predictions.write([example(count=2000)], tmp_path / "cut.parquet")
     whole = (tmp_path / "cut.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MTBenchError, match=r"cut\.parquet: not a readable Parquet file"):
