@@ -31,6 +31,7 @@ from mtbench import experiment as experiments
 from mtbench.data.batches import Batches
 from mtbench.registry import Registry
 from mtbench.training import efficiency, fit
+from mtbench.training.memory import keep_freed
 from mtbench.training.module import TrainingModule
 from mtbench.training.progress import StepProgress
 from mtbench.training.run import prepare_data, with_inputs
@@ -173,6 +174,7 @@ def main(
 ) -> None:
     """Profile the training step of an experiment's models."""
     plan = experiments.plan(experiments.load(source, overrides or []), Registry.load(), str(source))
+    keep_freed()
     found, console = [], Console()
     text = [f"{plan.experiment.dataset.name}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads.\n"]
     for model in plan.models:

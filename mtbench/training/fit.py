@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from mtbench.errors import MTBenchError
+from mtbench.training.memory import keep_freed
 from mtbench.training.module import TrainingModule
 from mtbench.training.progress import Display, StepProgress
 from mtbench.training.selection import LAST, Selection
@@ -60,6 +61,8 @@ def fit(
     Goes on from the last epoch that ``folder`` holds. Raises MTBenchError if a loss is not finite.
     """
     training = plan.experiment.training
+    if device(training).type == "cpu":
+        keep_freed()
     selection = Selection(folder, plan.schema.tasks, training)
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
