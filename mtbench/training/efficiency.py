@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mtbench.model import MultiTaskModel
 
 PASSES = 5
+LONG = 2.0
+"""Seconds after which no further pass is timed."""
 
 
 class Cost(NamedTuple):
@@ -70,9 +72,9 @@ def step(model: MultiTaskModel, batch: Batch, passes: int = PASSES) -> float:
 
 
 def median_seconds(work: Callable[[], object], batch: Batch, passes: int = PASSES) -> float:
-    """Return the median seconds of some work on the batch, after one time to warm up."""
-    seconds = []
-    for _ in range(passes + 1):
+    """Return the median seconds of some work on the batch, after one time to warm up; fewer passes if they are long."""
+    seconds: list[float] = []
+    while len(seconds) <= passes and sum(seconds[1:]) < LONG:
         started = time.perf_counter()
         work()
         if batch.rows.is_cuda:
