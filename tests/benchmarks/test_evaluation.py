@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,8 @@ import torch
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluation.py"
 
 
-def test_every_user_has_both_classes_and_no_two_predictions_are_alike():
-    predictions, labels, users = runpy.run_path(str(SCRIPT))["rows"](30, 4)
+def test_every_user_has_both_classes_and_no_two_predictions_are_alike(load):
+    predictions, labels, users = load("evaluation")["rows"](30, 4)
     assert len(predictions.unique()) == 120
     positives = torch.bincount(users, weights=labels.double())
     assert ((positives > 0) & (positives < 4)).all()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import json
-import runpy
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
@@ -23,13 +22,13 @@ PARTS = SCRIPT.with_suffix("")
 
 
 @pytest.fixture(scope="module")
-def peers():
-    return runpy.run_path(str(SCRIPT))
+def peers(load):
+    return load("peers")
 
 
 @pytest.fixture(scope="module")
-def job():
-    return runpy.run_path(str(PARTS / "job.py"))
+def job(load):
+    return load("peers/job")
 
 
 def result(framework, model="mmoe", **values):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "profile_step.py"
 
 
 @pytest.fixture(scope="module")
-def profile_step():
-    sys.path.insert(0, str(SCRIPT.parent))
-    yield runpy.run_path(str(SCRIPT))
-    sys.path.remove(str(SCRIPT.parent))
+def profile_step(load):
+    return load("profile_step")
 
 
 def test_the_first_steps_do_not_count(profile_step):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scale.py"
 
 
 @pytest.fixture(scope="module")
-def scale():
-    return runpy.run_path(str(SCRIPT))
+def scale(load):
+    return load("scale")
 
 
 def measured(scale, per_unit, *sizes):

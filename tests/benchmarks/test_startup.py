@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +8,8 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "startup.py"
 
 
-def test_a_run_reaches_its_first_step_and_no_further(tmp_path):
-    assert runpy.run_path(str(SCRIPT))["first_step"](tmp_path) > 0
+def test_a_run_reaches_its_first_step_and_no_further(load, tmp_path):
+    assert load("startup")["first_step"](tmp_path) > 0
     assert not list((tmp_path / "records").glob("*.json"))
 
 

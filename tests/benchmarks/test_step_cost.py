@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "step_cost.py"
 
 
 @pytest.fixture(scope="module")
-def step_cost():
-    sys.path.insert(0, str(SCRIPT.parent))
-    yield runpy.run_path(str(SCRIPT))
-    sys.path.remove(str(SCRIPT.parent))
+def step_cost(load):
+    return load("step_cost")
 
 
 def test_growth_is_the_ratio_of_the_largest_to_the_smallest(step_cost):

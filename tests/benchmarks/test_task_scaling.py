@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "task_scaling.py"
 
 
 @pytest.fixture(scope="module")
-def task_scaling():
-    return runpy.run_path(str(SCRIPT))
+def task_scaling(load):
+    return load("task_scaling")
 
 
 class Linear(MultiTaskModel):
