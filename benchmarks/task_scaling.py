@@ -26,6 +26,7 @@ from mtbench.registry import Registry
 from mtbench.schema import Task
 from mtbench.testing.examples import examples, schema
 from mtbench.training import efficiency
+from mtbench_inputs.macro.scores import MOST_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,6 @@ RESULTS = Path(__file__).parent / "results"
 TASKS = [1, 2, 4, 8, 16, 32]
 LINE_HEIGHT = 1.11
 """Ratio of the places of two names in the plot that are just apart."""
-OF_GRAPH = 16
-"""Tasks that a macro graph can be made from; of more, these are the first."""
 MEASURES = {
     "parameters": "trainable values",
     "flops": "operations per row",
@@ -49,7 +48,8 @@ MEASURES = {
 def prepared(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, Batch, int]:
     """Return a model for so many binary tasks at its default settings, all training rows, and their number."""
     asked = [Task(name=f"task{number}") for number in range(tasks)]
-    possible = {"encoder": "hashed", "graph": {"tasks": [task.name for task in asked[:OF_GRAPH]]}}
+    first = [task.name for task in asked[:MOST_TASKS]]  # a macro graph can be made from no more
+    possible = {"encoder": "hashed", "graph": {"tasks": first}}
     config = cls.Config(**{name: value for name, value in possible.items() if name in cls.Config.model_fields})
     columns = examples(asked, cls.inputs(config, schema(asked)))
     torch.manual_seed(0)
