@@ -106,8 +106,10 @@ class Evaluation:
     """
 
     def __init__(self, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> None:
-        self._tasks = {task.name: task for task in tasks}
-        self._metrics = metrics
+        self._metrics = {
+            task.name: {name: metric for name, metric in metrics.items() if task.kind in kinds(metric)}
+            for task in tasks
+        }
         self._seeds: dict[int, None] = {}
         self._found: dict[_Key, dict[str, float | UndefinedMetricError]] = {}
 
@@ -117,41 +119,39 @@ class Evaluation:
         for (seed, split, task), part in _partition(predictions).items():
             if (seed, split, task) in self._found:
                 raise ValueError(f"task '{task}' of seed {seed} has {split} rows in two tables")
-            self._found[seed, split, task] = self._judge(self._tasks[task], part)
+            self._found[seed, split, task] = self._judge(task, part)
         return predictions
 
     def results(self) -> Results:
         """Return what was found, seeds in the order in which they came."""
         undefined: dict[str, str] = {}
 
-        def value(task: Task, name: str, split: str, seed: int) -> float | None:
-            found = (self._found.get((seed, split, task.name)) or self._judge(task, _NO_ROWS))[name]
+        def value(task: str, name: str, split: str, seed: int) -> float | None:
+            found = (self._found.get((seed, split, task)) or self._judge(task, _NO_ROWS))[name]
             if isinstance(found, UndefinedMetricError):
-                undefined[f"{task.name}.{name}.{split}.{seed}"] = str(found)
+                undefined[f"{task}.{name}.{split}.{seed}"] = str(found)
                 return None
             return found
 
         values = {
-            task.name: {
+            task: {
                 name: Cell(
                     valid=[value(task, name, "valid", seed) for seed in self._seeds],
                     test=[value(task, name, "test", seed) for seed in self._seeds],
                 )
-                for name, metric in self._metrics.items()
-                if task.kind in kinds(metric)
+                for name in metrics
             }
-            for task in self._tasks.values()
+            for task, metrics in self._metrics.items()
         }
         return Results(seeds=list(self._seeds), values=values, undefined=undefined)
 
-    def _judge(self, task: Task, part: _Part) -> dict[str, float | UndefinedMetricError]:
+    def _judge(self, task: str, part: _Part) -> dict[str, float | UndefinedMetricError]:
         found: dict[str, float | UndefinedMetricError] = {}
-        for name, metric in self._metrics.items():
-            if task.kind in kinds(metric):
-                try:
-                    found[name] = score(metric, *part)
-                except UndefinedMetricError as reason:
-                    found[name] = reason
+        for name, metric in self._metrics[task].items():
+            try:
+                found[name] = score(metric, *part)
+            except UndefinedMetricError as reason:
+                found[name] = reason
         return found
 
 
