@@ -292,7 +292,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw the training rates as shares of the bound."""
-    import altair as alt  # noqa: PLC0415 - of the group 'bench'
+    import altair as alt  # noqa: PLC0415 - slow to import
     import pandas as pd  # noqa: PLC0415
 
     bars = [

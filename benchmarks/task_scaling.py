@@ -105,7 +105,7 @@ def markdown(results: Sequence[dict[str, Any]], tasks: Sequence[int], rows: int)
 
 def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw inference time relative to one task."""
-    import altair as alt  # noqa: PLC0415 - of the group 'bench'
+    import altair as alt  # noqa: PLC0415 - slow to import
     import pandas as pd  # noqa: PLC0415
 
     frame = pd.DataFrame(results)

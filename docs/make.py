@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtbench.cli.show import SIGNS, asked, describe, plain, search_range
+from mtbench.cli.show import SIGNS, asked, describe, plain, range_text
 from mtbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ PERFORMANCE = """\
 This page is made by `python docs/make.py` from what the benchmarks wrote into `benchmarks/results`. Where things are
 compared they took turns on one machine, so ratios are the result; absolute times are of that machine.
 
-Run a benchmark from a checkout, with the packages of `pip install -c constraints.txt -e . --group bench`; for the real
+Run a benchmark from a checkout, with the packages of `pip install -c constraints.txt -e .`; for the real
 datasets `MTBENCH_DATA` says where their files are."""
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -91,7 +91,7 @@ def _setting(setting: dict[str, Any], *, search: bool) -> Iterator[str]:
     yield re.sub(r"tuple\[(\w+), \.\.\.\]", r"list of \1", kind).replace("Component", "plugin")
     yield "required" if setting["required"] else _default(setting["default"])
     if search:
-        yield _spaced(search_range(setting["search"]))
+        yield _spaced(range_text(setting["search"]))
     yield setting["description"]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtbench.schema import Card, Choice, Feature, FloatRange, IntRange, ModelCard, Schema, Split, Task
     from mtbench.training.balancing import Balancer
     from mtbench.training.run import run
+    from mtbench.tuning.sweep import sweep
 
     __version__: str
 
@@ -46,6 +47,7 @@ _HOMES = {
     "Task": "mtbench.schema",
     "hookimpl": "mtbench.hookspecs",
     "run": "mtbench.training.run",
+    "sweep": "mtbench.tuning.sweep",
 }
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "run",
+    "sweep",
 ]
 
 

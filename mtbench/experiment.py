@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from mtbench.errors import MTBenchError
 from mtbench.reading import joined, parse_yaml, problems_of, shown, validated
-from mtbench.schema import AnyComponent, Component, FloatRange, IntRange, Name, Schema, Settings, Split
+from mtbench.schema import AnyComponent, Choice, Component, FloatRange, IntRange, Name, Schema, Settings, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Training(Settings):
     learning_rate: Annotated[float, FloatRange(1e-4, 1e-2, log=True)] = Field(
         1e-3, gt=0, description="Adam's step size."
     )
-    weight_decay: Annotated[float, FloatRange(1e-8, 1e-3, log=True)] = Field(
+    weight_decay: Annotated[float, Choice((0.0, 1e-7, 1e-6, 1e-5, 1e-4))] = Field(
         0.0, ge=0, description="Adam's L2 penalty."
     )
     embeddings: Literal["adam", "row-adam", "row-adagrad"] = Field(
@@ -80,6 +80,27 @@ class Inputs(Settings):
     give: tuple[AnyComponent, ...] = Field((), description="Inputs pooled into extra columns for every model.")
 
 
+class Sweep(Settings):
+    """How the settings of every model are searched: the same budget for each."""
+
+    trials: int = Field(20, gt=0, le=100_000, description="Slots of each model; the first is for the default settings.")
+    sampler: Literal["tpe", "random"] = Field("tpe", description="Optuna's sampler.")
+    pruner: Literal["median", "halving", "none"] = Field(
+        "median", description="Which trials end early, by the validation score after each epoch."
+    )
+    seed: int = Field(
+        1000, ge=0, lt=2**31, description="Seed of the sampler and of every trial's training; none of `seeds`."
+    )
+    retries: int = Field(2, ge=0, le=100, description="How often a trial is tried again whose worker died.")
+    heartbeat: int = Field(
+        15, gt=0, le=3600, description="Seconds between signs of life of a worker, which is dead after four without."
+    )
+    space: Mapping[str, JsonValue] = Field(
+        {}, description="Setting -> its range `{low: ..., high: ..., log: true}` or its values `[...]`."
+    )
+    launcher: AnyComponent = Field(Component(name="local"), description="What starts the workers.")
+
+
 Count = Annotated[int, Field(ge=1, le=1000)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1000)]
 
@@ -92,7 +113,9 @@ class Experiment(Settings):
     seeds: Seeds = Field((0, 1, 2), description="A list of seeds, or how many: 3 stands for [0, 1, 2].")
     split: Split | None = Field(None, description="The dataset's own default unless given.")
     training: Training = Field(Training(), description="How every model is trained.")
-    balancer: AnyComponent = Field(Component(name="equal"), description="How the losses of the tasks become one.")
+    balancer: Annotated[AnyComponent, Choice(("equal", "uncertainty", "imtl-l", "dwa"))] = Field(
+        Component(name="equal"), description="How the losses of the tasks become one."
+    )
     metrics: tuple[Name, ...] = Field(
         (
             "auc", "gauc", "pr_auc", "logloss", "normalized_entropy", "calibration_error",
@@ -102,6 +125,7 @@ class Experiment(Settings):
         description="Computed for every task of a fitting kind.",
     )  # fmt: skip
     inputs: Inputs = Field(Inputs(), description="What every model is given beyond plain features.")
+    sweep: Sweep = Field(Sweep(), description="How `mtbench sweep` searches settings; a run takes no notice of it.")
 
     @field_validator("seeds", mode="before", json_schema_input_type=Count | Seeds)
     @classmethod
@@ -241,6 +265,7 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
                         f"'{component.name}' is listed twice, and inputs are told apart by name; keep one"
                     )
                 planned[component.name] = PlannedInput(component.name, cls(config))
+                check_packages("input", component.name, planned[component.name].input.packages)
         return tuple(planned.values())
 
     dataset_cls, dataset_config = resolved("dataset", experiment.dataset, "dataset")
@@ -254,7 +279,7 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
     for index, component in enumerate(experiment.models):
         cls, config = resolved("model", component, "models", index)
         with _at(where, "models", index):
-            _check_packages("model", component.name, cls.packages)
+            check_packages("model", component.name, cls.packages)
             asked = inputs([(one, ("models", index)) for one in cls.inputs(config, schema)])
         model = PlannedModel(component.name, cls, config, asked)
         if model in models:
@@ -266,7 +291,7 @@ def plan(experiment: Experiment, registry: Registry, where: str = "experiment") 
     given = inputs([(one, ("inputs", "give", index)) for index, one in enumerate(experiment.inputs.give)])
     balancer_cls, balancer_config = resolved("balancer", experiment.balancer, "balancer")
     with _at(where, "balancer"):
-        _check_packages("balancer", experiment.balancer.name, balancer_cls.packages)
+        check_packages("balancer", experiment.balancer.name, balancer_cls.packages)
         balancer = balancer_cls(balancer_config, schema.tasks)
     if experiment.training.devices > 1 and not balancer.distributed:
         raise MTBenchError(
@@ -310,7 +335,8 @@ def _schema(dataset: Dataset[Any]) -> Schema:
         raise MTBenchError("; ".join(problems_of(error))) from error
 
 
-def _check_packages(kind: Kind, name: str, packages: Sequence[str]) -> None:
+def check_packages(kind: Kind, name: str, packages: Sequence[str]) -> None:
+    """Raise MTBenchError if a plugin needs a distribution that is not installed."""
     for package in packages:
         try:
             metadata.version(package)

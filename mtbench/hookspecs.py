@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mtbench.model import MultiTaskModel, Reference
     from mtbench.record import Record
     from mtbench.training.balancing import Balancer
+    from mtbench.tuning.launcher import Launcher
 
 hookspec = pluggy.HookspecMarker("mtbench")
 hookimpl = pluggy.HookimplMarker("mtbench")
@@ -63,7 +64,7 @@ def mtbench_inputs(register: Register[Input[Any]]) -> None:
 
 
 @hookspec
-def mtbench_launchers(register: Register[object]) -> None:
+def mtbench_launchers(register: Register[Launcher]) -> None:
     """Register launchers of sweep workers: ``register("local", "my_package.local:Local")``."""
 
 

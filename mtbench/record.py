@@ -83,10 +83,33 @@ class InputsPart(Part):
 
 
 class Budget(Part):
-    """How the settings were chosen: as they came, or tuned with a number of trials."""
+    """How the settings were chosen: as they came, or tuned with a number of trials.
+
+    ``seed`` is the sampler's and the trainings'; ``space`` maps every searched setting to its range or its values.
+    """
 
     kind: Literal["default", "tuned"] = "default"
     trials: int = 0
+    sampler: str | None = None
+    pruner: str | None = None
+    seed: int | None = None
+    space: dict[str, JsonValue] = {}
+
+
+class Tuning(Part):
+    """What came of the trials: how they ended, the time and the epochs of all, and which was chosen by what score.
+
+    ``score`` is the mean over tasks of the share of the way from the constant predictor to a perfect model, on
+    validation; ``best`` is the slot, from 0.
+    """
+
+    finished: int
+    pruned: int
+    failed: int
+    epochs: int
+    seconds: float
+    best: int
+    score: float
 
 
 class Recipe(Part):
@@ -156,6 +179,7 @@ class Measured(Part):
     seeds: dict[str, SeedRun]
     test_opened: int = Field(description="How often the test split was opened for this record.")
     warnings: list[str] = Field(description="What the leak gates warned of.")
+    tuning: Tuning | None = Field(None, description="What came of the trials of a tuned record.")
 
 
 class Record(Part):

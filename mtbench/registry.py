@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mtbench.model import MultiTaskModel, Reference
     from mtbench.record import Record
     from mtbench.training.balancing import Balancer
+    from mtbench.tuning.launcher import Launcher
 
 Kind = Literal["model", "dataset", "metric", "balancer", "input", "launcher"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -46,7 +47,7 @@ _BASES: Mapping[Kind, tuple[str, ...]] = {
     "metric": ("torchmetrics:Metric",),
     "balancer": ("mtbench.training.balancing:Balancer",),
     "input": ("mtbench.inputs:Input",),
-    "launcher": ("builtins:object",),
+    "launcher": ("mtbench.tuning.launcher:Launcher",),
 }
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_@-]*")
 _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -184,6 +185,8 @@ class Registry:
     def resolve(self, kind: Literal["balancer"], name: str) -> type[Balancer]: ...
     @overload
     def resolve(self, kind: Literal["input"], name: str) -> type[Input[Any]]: ...
+    @overload
+    def resolve(self, kind: Literal["launcher"], name: str) -> type[Launcher]: ...
     @overload
     def resolve(self, kind: Kind, name: str) -> type[Any]: ...
     def resolve(self, kind: Kind, name: str) -> type[Any]:

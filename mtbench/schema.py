@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mtbench.errors import suggestion
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 
 class Settings(BaseModel):
@@ -274,3 +277,8 @@ class Choice:
 
 
 SearchRange = IntRange | FloatRange | Choice
+
+
+def search_range(info: FieldInfo) -> SearchRange | None:
+    """Return the values that a search tries for a setting, None where it is not searched."""
+    return next((each for each in info.metadata if isinstance(each, IntRange | FloatRange | Choice)), None)

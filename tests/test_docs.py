@@ -18,7 +18,7 @@ from mtbench import hookspecs, record
 from mtbench.cli.show import setting
 from mtbench.data import gates
 from mtbench.evaluation import predictions
-from mtbench.experiment import Experiment, Inputs, Training
+from mtbench.experiment import Experiment, Inputs, Sweep, Training
 from mtbench.registry import Provenance, Registry
 from mtbench.schema import Card, Feature, ModelCard, Split, Task
 from mtbench.testing.references import ReferenceSuite
@@ -35,6 +35,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 TABLES = {
     "experiments.md": (Experiment, Training, Inputs, Split),
+    "sweeps.md": (Sweep,),
     "data.md": (Registry.load().resolve("dataset", "table").Config, Task, Feature),
 }
 
@@ -67,7 +68,7 @@ def test_every_hook_is_explained_with_its_arguments(hook):
     "part",
     [
         record.Record, record.Recipe, record.DatasetPart, record.SplitPart, record.MetricPart, record.PluginPart,
-        record.Budget, record.Cell, record.Measured, record.SeedRun, record.Predictions, Provenance,
+        record.Budget, record.Tuning, record.Cell, record.Measured, record.SeedRun, record.Predictions, Provenance,
     ],
 )  # fmt: skip
 def test_every_field_of_a_record_is_explained(part):

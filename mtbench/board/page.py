@@ -127,6 +127,7 @@ def render(written: Sequence[Written], problems: Sequence[str], out: Path) -> st
         keep_trailing_newline=True,
     )
     environment.globals = {
+        "budget": summary.budget,
         "flat": summary.flat,
         "inputs": summary.inputs,
         "seeds_text": summary.seeds,

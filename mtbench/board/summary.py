@@ -186,9 +186,10 @@ def differences(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return, for each record of a group, what tells it apart.
 
     These are the model settings and the code in which records of the same model differ, everything else in which it
-    differs from most records, and its digest where one recipe came out in several ways.
+    differs from most records, and its digest where one recipe came out in several ways. What a sweep chose is not among
+    them: its budget is.
     """
-    models = [flat(record.recipe.model.settings) | {"code": _code(record.recipe.model)} for record in records]
+    models = [_own(record) for record in records]
     others = [_circumstances(record) for record in records]
     networks = [other for record, other in zip(records, others, strict=True) if record.recipe.balancer]
     usual = _usual(networks or others)  # references lack much of what networks have in common
@@ -211,15 +212,32 @@ def _usual(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {key: text for (key, text), count in counts.items() if 2 * count > len(settings)}
 
 
+def _own(record: Record) -> dict[str, str]:
+    """Return the model's settings and code."""
+    model, tuned = record.recipe.model, record.recipe.budget.space
+    given = {name: value for name, value in model.settings.items() if f"model.{name}" not in tuned}
+    return flat(given) | {"code": _code(model)}
+
+
+def budget(recipe: Recipe) -> str:
+    """Return in words how the settings were chosen."""
+    how = recipe.budget
+    if how.kind == "default":
+        return "default settings"
+    return f"tuned, {how.trials} trials ({how.sampler}, pruner {how.pruner}, seed {how.seed})"
+
+
 def _circumstances(record: Record) -> dict[str, str]:
+    """Return everything else that its values depend on; of what was tuned, the budget alone."""
     recipe = record.recipe
-    balancer = recipe.balancer
+    balancer = None if "balancer" in recipe.budget.space else recipe.balancer
+    training = {name: value for name, value in recipe.training.items() if f"training.{name}" not in recipe.budget.space}
     return {
         **({"balancer": balancer.name} | flat(balancer.settings, "balancer.") if balancer else {}),
         **({"balancer.code": _code(balancer)} if balancer else {}),
-        **flat(recipe.training, "training."),
+        **flat(training, "training."),
         **inputs(recipe.inputs),
-        **flat(recipe.budget.model_dump(mode="json"), "budget."),
+        "budget": budget(recipe),
         "seeds": seeds(recipe.seeds),
         "mtbench": recipe.mtbench,
         "device": record.measured.device,

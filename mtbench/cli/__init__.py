@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from mtbench.cli import board, data
+from mtbench.cli import board, data, sweep
 from mtbench.cli.options import PluginOption, use_plugins
 from mtbench.cli.plugins import list_names, plugins
 from mtbench.cli.run import run
@@ -22,6 +22,8 @@ from mtbench.registry import PluginWarning
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("run")(run)
+app.add_typer(sweep.app, name="sweep")
+app.command("sweep-worker")(sweep.worker)
 app.add_typer(data.app, name="data")
 app.add_typer(board.app, name="board")
 app.command("plugins")(plugins)

@@ -16,7 +16,7 @@ from rich.table import Table
 from mtbench.cli.options import JsonOption, PluginOption, origin, print_json, stdout, table, unmarked, use_plugins
 from mtbench.errors import MTBenchError, suggestion
 from mtbench.registry import KINDS, Registry
-from mtbench.schema import Choice, Feature, FloatRange, IntRange, Schema, Task
+from mtbench.schema import Feature, Schema, Task, search_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ def setting(name: str, info: FieldInfo) -> dict[str, Any]:
         if type(each) in _BOUNDS:
             key, _ = _BOUNDS[type(each)]
             limits[key] = getattr(each, key)
-    search = next((each for each in info.metadata if isinstance(each, (IntRange, FloatRange, Choice))), None)
+    search = search_range(info)
     return {
         "name": name,
         "type": _type_name(info.annotation),
@@ -175,7 +175,7 @@ def _print(facts: dict[str, Any]) -> None:
                 each["name"],
                 ", ".join([each["type"], *limits]),
                 "required" if each["required"] else plain(each["default"]),
-                search_range(each["search"]),
+                range_text(each["search"]),
                 each["description"],
             )
         console.print()
@@ -234,7 +234,7 @@ def _asked(component: dict[str, Any]) -> str:
     return f"{component['name']} ({settings})" if settings else str(component["name"])
 
 
-def search_range(search: dict[str, Any] | None) -> str:
+def range_text(search: dict[str, Any] | None) -> str:
     """Return the values that a search tries, in words."""
     if search is None:
         return ""

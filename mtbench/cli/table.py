@@ -149,6 +149,9 @@ def _notes(group: Group) -> list[str]:
     counts = sorted({len(record.recipe.seeds) for record in records})
     over = f"{counts[0]} seeds" if len(counts) == 1 else "each row's seeds"
     notes = ["test rows; arrows point to better values"]
+    if any(record.recipe.budget.kind == "tuned" for record in records):
+        budgets = dict.fromkeys(summary.budget(record.recipe) for record in records)
+        notes.append(f"settings: {'; '.join(budgets)}")
     if counts[-1] > 1:
         notes.append(f"± is the standard deviation over {over}; bold is the best mean,")
         notes.append("  but a difference within ± means nothing")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from mtbench.schema import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -37,7 +37,8 @@ class Input(ABC, Generic[C_co]):
 
     It is made once, kept in the cache and shared by all models, seeds and trials that ask for the same. The law: what
     a row in chunk c is given is made from events of chunks before c alone. ``version`` is raised whenever
-    :meth:`build` writes other values than before.
+    :meth:`build` writes other values than before. ``packages`` are the distributions that it needs, with its settings,
+    beyond mtbench's own: an experiment is refused where one is missing.
     """
 
     Config: ClassVar[type[InputConfig]] = InputConfig
@@ -46,6 +47,11 @@ class Input(ABC, Generic[C_co]):
 
     def __init__(self, config: C_co) -> None:
         self.config = config
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """Return the distributions that these settings need."""
+        return ()
 
     @abstractmethod
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:

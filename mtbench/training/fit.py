@@ -20,7 +20,7 @@ from mtbench.training.progress import Display, StepProgress
 from mtbench.training.selection import LAST, Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mtbench.data.columns import Columns
@@ -55,10 +55,12 @@ def fit(
     folder: Path,
     name: str,
     display: Display | None,
+    observers: Sequence[pl.Callback] = (),
 ) -> Selection:
     """Train until validation no longer improves; return what was chosen, with its weights in ``folder``.
 
-    Goes on from the last epoch that ``folder`` holds. Raises MTBenchError if a loss is not finite.
+    Goes on from the last epoch that ``folder`` holds. ``observers`` are called after the selection, and may set
+    ``trainer.should_stop``. Raises MTBenchError if a loss is not finite.
     """
     training = plan.experiment.training
     if device(training).type == "cpu":
@@ -72,7 +74,7 @@ def fit(
     if not selection.finished:
         balancer = copy.deepcopy(plan.balancer)
         module = TrainingModule(model, balancer, scorer, columns, training, seed, plan.registry.files)
-        callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection]
+        callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection, *observers]
         try:
             with quiet():
                 trainer(training, callbacks, folder).fit(module, ckpt_path=last if started else None, weights_only=True)

@@ -13,7 +13,10 @@ from mtbench.training.fit import device, fit
 from mtbench.training.module import predict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from pytorch_lightning import Callback
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Networks:
-    """A network with its settings; ``folder`` gets what its trainings are resumed from."""
+    """A network with its settings; ``folder`` gets what its trainings are resumed from, ``observers`` see each."""
 
     name: str
     cls: type[MultiTaskModel]
@@ -36,6 +39,7 @@ class Networks:
     columns: Columns
     scorer: Scorer
     folder: Path
+    observers: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
         self.training = self.plan.experiment.training
@@ -50,7 +54,7 @@ class Networks:
         """Train until validation no longer improves, from the last epoch that the folder holds."""
         selection = fit(
             self.plan, self.columns, self.scorer, self.build(seed), seed=seed, folder=self.folder / f"seed-{seed}",
-            name=f"{self.name}, seed {seed}", display=display,
+            name=f"{self.name}, seed {seed}", display=display, observers=self.observers,
         )  # fmt: skip
         return TrainedNetwork(self, seed, selection)
 

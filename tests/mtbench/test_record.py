@@ -56,8 +56,8 @@ def test_the_key_depends_on_everything_that_went_in(make_record):
         for key in path[:-1]:
             place = place[key]
         old = place[path[-1]]
-        place[path[-1]] = {"binary": "regression", "default": "tuned", None: "x"}.get(
-            old, (not old) if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else f"{old}x"
+        place[path[-1]] = {"binary": "regression", "default": "tuned"}.get(
+            old, (1 if path[-1] == "seed" else "x") if old is None else (not old) if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else f"{old}x"
         )
         keys.add(records.Recipe.model_validate(changed).key)
     assert len(leaves) > 30

@@ -18,6 +18,14 @@ def mtbench_launchers(register):
 """
 
 
+CLOUD = """
+from mtbench.tuning.launcher import Launcher
+class Cloud(Launcher):
+    '''Far away.'''
+    def start(self, job): ...
+"""
+
+
 def launcher(name: str, target: str) -> str:
     return LAUNCHER.format(name=name, target=target)
 
@@ -35,7 +43,7 @@ def plugin(registry: Registry, name: str):
 
 
 def test_an_installed_plugin_is_found_and_its_class_imported_only_when_resolved(site):
-    site.install("acme", launcher("cloud", "acme.cloud:Cloud"), version="2.3", cloud="class Cloud: pass\n")
+    site.install("acme", launcher("cloud", "acme.cloud:Cloud"), version="2.3", cloud=CLOUD)
     registry = Registry.load()
     assert "acme.cloud" not in sys.modules
     assert names(registry, "launcher") == ["cloud"]
@@ -46,9 +54,7 @@ def test_an_installed_plugin_is_found_and_its_class_imported_only_when_resolved(
 
 
 def test_a_class_can_be_registered_itself(site):
-    site.install(
-        "acme", 'class Cloud:\n    """Far away."""\n@hookimpl\ndef mtbench_launchers(register): register("c", Cloud)\n'
-    )
+    site.install("acme", CLOUD + '@hookimpl\ndef mtbench_launchers(register): register("c", Cloud)\n')
     registry = Registry.load()
     assert added(registry, "launcher")[0].target == "acme:Cloud"
     assert registry.resolve("launcher", "c").__name__ == "Cloud"
@@ -175,8 +181,9 @@ def test_a_misspelt_hook_is_an_error_with_a_suggestion(site):
 
 FILE = """
 from mtbench.hookspecs import hookimpl
+from mtbench.tuning.launcher import Launcher
 
-class Cloud:
+class Cloud(Launcher):
     pass
 
 @hookimpl
@@ -295,7 +302,7 @@ def digest(files: dict[str, bytes]) -> str:
 def test_provenance_covers_every_python_file_of_the_package_and_nothing_else(site):
     root = site.install("acme", launcher("cloud", "acme.deep.cloud:Cloud"), version="2.3")
     (root / "deep").mkdir()
-    (root / "deep/cloud.py").write_text("class Cloud: pass\n")
+    (root / "deep/cloud.py").write_text(CLOUD)
     registry = Registry.load()
     first = registry.provenance("launcher", "cloud")
     files = {name: (root / name).read_bytes() for name in ("__init__.py", "deep/cloud.py")}
@@ -396,7 +403,7 @@ def test_a_failing_observer_is_reported_and_the_others_still_observe(site):
 
 def test_what_plugins_print_does_not_reach_stdout(site, capsys):
     site.install(
-        "acme", "print('hello')\n" + launcher("cloud", "acme.cloud:Cloud"), cloud="print('again')\nclass Cloud: pass"
+        "acme", "print('hello')\n" + launcher("cloud", "acme.cloud:Cloud"), cloud="print('again')\n" + CLOUD
     )
     Registry.load().resolve("launcher", "cloud")
     assert capsys.readouterr() == ("", "hello\nagain\n")

@@ -1,0 +1,143 @@
+"""What there is to read off the trials of a sweep: best so far, ranks, what nothing beats, importances."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from mtbench.tuning.studies import REASON
+from mtbench.tuning.trials import EPOCHS, FLOPS, PARAMETERS, SECONDS, TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna.trial import FrozenTrial
+
+    from mtbench.tuning.studies import ModelStudy
+
+ENOUGH = 4
+"""Finished trials from which on importances say something."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a slot was used; ``score`` is there for a finished trial alone, ``reason`` for a failed one."""
+
+    slot: int
+    state: Literal["finished", "pruned", "failed"]
+    score: float | None = None
+    tasks: Mapping[str, float] | None = None
+    params: Mapping[str, Any] | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    parameters: int | None = None
+    flops: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class History:
+    """The used slots of a model, in their order, and how many are worked on."""
+
+    label: str
+    slots: int
+    space: Mapping[str, Any]
+    outcomes: Sequence[Outcome]
+    running: int
+
+    @property
+    def finished(self) -> list[Outcome]:
+        """The trials that finished."""
+        return [each for each in self.outcomes if each.score is not None]
+
+    @property
+    def best(self) -> Outcome | None:
+        """The best finished trial, the first of equals."""
+        return max(self.finished, key=lambda each: (each.score or 0.0, -each.slot), default=None)
+
+    def count(self, state: str) -> int:
+        """Return how many slots ended so: finished, pruned or failed."""
+        return sum(each.state == state for each in self.outcomes)
+
+    def best_so_far(self) -> list[float | None]:
+        """Return the best score among the first slots: one, two, and so on."""
+        best: list[float | None] = []
+        for each in self.outcomes:
+            known = [score for score in (*best[-1:], each.score) if score is not None]
+            best.append(max(known, default=None))
+        return best
+
+
+def history(study: ModelStudy) -> History:
+    """Return the history of a study, as it is now."""
+    slots = study.slots()
+    return History(
+        study.label,
+        study.sweep.trials,
+        study.made_of["space"],
+        [_outcome(slot, trial) for slot, trial in sorted(slots.used.items())],
+        sum(trial.state == TrialState.RUNNING for trial in slots.pending.values()),
+    )
+
+
+def _outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
+    if trial is None:
+        return Outcome(slot, "failed", reason="its workers died")
+    known = trial.user_attrs
+    if trial.state == TrialState.FAIL:
+        return Outcome(slot, "failed", params=trial.params, reason=known[REASON])
+    finished = trial.state == TrialState.COMPLETE
+    return Outcome(
+        slot,
+        "finished" if finished else "pruned",
+        trial.value if finished else None,
+        known[TASKS],
+        trial.params,
+        known[EPOCHS],
+        known[SECONDS],
+        known.get(PARAMETERS),
+        known.get(FLOPS),
+    )
+
+
+def importances(study: ModelStudy) -> dict[str, float]:
+    """Return how much each setting decides the score, empty if too few trials finished.
+
+    By PED-ANOVA (Watanabe et al., IJCAI 2023).
+    """
+    finished = [each for each in study.trials() if each.state == TrialState.COMPLETE]
+    if len(finished) < ENOUGH or len({each.value for each in finished}) == 1:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.importance.get_param_importances(
+            study.study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
+        )
+
+
+def ranks(histories: Sequence[History]) -> dict[str, list[int | None]]:
+    """Return the rank of each model by its best score among the first slots, from 1; equals share a rank.
+
+    As far as all models have come; None where no trial of a model has finished yet.
+    """
+    length = min(len(each.outcomes) for each in histories)
+    curves = {each.label: each.best_so_far()[:length] for each in histories}
+    found: dict[str, list[int | None]] = {}
+    for label, curve in curves.items():
+        rank: list[int | None] = []
+        for at, value in enumerate(curve):
+            others = [score for other in curves.values() if (score := other[at]) is not None]
+            rank.append(None if value is None else 1 + sum(score > value for score in others))
+        found[label] = rank
+    return found
+
+
+def undominated(points: np.ndarray) -> np.ndarray:
+    """Return which points (n, k) no other point beats: none is as high everywhere and higher somewhere."""
+    beaten = [((points >= point).all(1) & (points > point).any(1)).any() for point in points]
+    return ~np.array(beaten, dtype=bool)

@@ -1,0 +1,55 @@
+"""What a launcher plugin is: it starts the workers of a sweep and says how they are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from mtbench.schema import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class Job(NamedTuple):
+    """A worker to start: number ``number`` (from 0) of ``of``, by a command.
+
+    The command must be run with a pipe as its standard input, and ends by itself when the pipe is closed.
+    """
+
+    command: Sequence[str]
+    number: int
+    of: int
+    log: Path
+    """File for what it prints."""
+
+
+class Worker(Protocol):
+    """A worker that was started."""
+
+    def ended(self) -> bool:
+        """Return whether it is no more, for whatever reason."""
+
+    def stop(self) -> None:
+        """Close its standard input, and return when it has ended."""
+
+
+class Launcher(ABC):
+    """Starts workers somewhere. A subclass names its settings in an inner class ``Config``.
+
+    Raises MTBenchError where it cannot.
+    """
+
+    Config: ClassVar[type[Settings]] = Settings
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Settings) -> None:
+        self.config = config
+
+    @abstractmethod
+    def start(self, job: Job) -> Worker:
+        """Start a worker."""
+
+    def close(self) -> None:  # noqa: B027 - not everyone holds something
+        """Let go of what the launcher holds, once all workers have ended."""

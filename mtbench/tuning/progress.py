@@ -1,0 +1,128 @@
+"""What is seen of a sweep while it runs: a table in a terminal, a line per trial elsewhere; on the error stream."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from mtbench.tuning.history import History, Outcome
+    from mtbench.tuning.trials import Candidate
+
+
+def table(histories: Sequence[History]) -> Table:
+    """Return the table of a sweep: a line per model."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made.add_column("model", no_wrap=True)
+    for head in ("trials", "running", "pruned", "failed", "best", "score"):
+        made.add_column(head, justify="right", no_wrap=True)
+    made.add_column("validation", overflow="fold")
+    for each in histories:
+        best = each.best
+        made.add_row(
+            each.label,
+            f"{len(each.outcomes)}/{each.slots}",
+            str(each.running or ""),
+            str(each.count("pruned") or ""),
+            Text(str(each.count("failed") or ""), style="red"),
+            "" if best is None else f"#{best.slot + 1}",
+            "" if best is None else f"{best.score:.4f}",
+            "" if best is None else _values(best),
+        )
+    return made
+
+
+class Display:
+    """Shows a sweep."""
+
+    def __init__(self, wanted: bool) -> None:  # noqa: FBT001
+        self.console = Console(stderr=True, quiet=not wanted)
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._seen: set[tuple[str, int]] = set()
+        self._began = time.monotonic()
+        self._used_before = 0
+        self._last: Sequence[History] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def say(self, text: str) -> None:
+        """Print a line above the table."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def begin(self, candidates: Sequence[Candidate], histories: Sequence[History]) -> None:
+        """Say what is searched, and where an earlier call has left it."""
+        for candidate in candidates:
+            settings = ", ".join(each.name for each in candidate.space.dimensions)
+            self.say(f"{candidate.label}: {len(candidate.space.dimensions)} settings are searched: {settings}")
+            for each in candidate.space.left_out:
+                self.say(f"{candidate.label}: left out: {each}")
+        self._seen = {(each.label, outcome.slot) for each in histories for outcome in each.outcomes}
+        self._used_before = len(self._seen)
+        self._last = histories
+        if self._seen:
+            self.say(f"{len(self._seen)} trials were done before")
+        if self.console.is_terminal:
+            self._live.start()
+
+    def update(self, histories: Sequence[History]) -> None:
+        """Show how it stands now."""
+        self._last = histories
+        for each in histories:
+            for outcome in each.outcomes:
+                if (each.label, outcome.slot) not in self._seen:
+                    self._seen.add((each.label, outcome.slot))
+                    if outcome.state == "failed" or not self._live.is_started:
+                        self.say(f"{each.label} #{outcome.slot + 1}: {described(outcome)}")
+        if self._live.is_started:
+            self._live.update(Group(table(histories), Text(self._left(), style="dim")), refresh=True)
+
+    def close(self) -> None:
+        """Print the table as it is in the end."""
+        self._live.stop()
+        if self._last:
+            self.console.print(table(self._last))
+            self.console.print()
+        self._last = ()
+
+    def _left(self) -> str:
+        used = sum(len(each.outcomes) for each in self._last)
+        slots = sum(each.slots for each in self._last)
+        new = used - self._used_before
+        known = f", about {duration((time.monotonic() - self._began) / new * (slots - used))} left" if new else ""
+        return f"\n{used} of {slots} trials{known}"
+
+
+def described(outcome: Outcome) -> str:
+    """Return in words how a slot was used."""
+    if outcome.state == "failed":
+        return f"failed: {outcome.reason}"
+    epochs = f"{outcome.epochs} epoch{'s' if outcome.epochs > 1 else ''}"
+    if outcome.state == "pruned":
+        return f"pruned after {epochs} ({_values(outcome)})"
+    return f"score {outcome.score:.4f} ({_values(outcome)}; {epochs})"
+
+
+def _values(outcome: Outcome) -> str:
+    return ", ".join(f"{task} {value:.4f}" for task, value in (outcome.tasks or {}).items())
+
+
+def duration(seconds: float) -> str:
+    """Return a time in two units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

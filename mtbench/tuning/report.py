@@ -1,0 +1,69 @@
+"""The report of a sweep: one HTML page that needs neither network nor JavaScript."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from mtbench.errors import MTBenchError
+from mtbench.record import atomically
+from mtbench.tuning import charts
+from mtbench.tuning.history import ENOUGH, history, importances
+from mtbench.tuning.studies import ModelStudy
+from mtbench.tuning.worker import joined
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mtbench.experiment import Experiment
+
+SLICES_FROM = 3
+"""Finished trials from which on settings are drawn."""
+
+
+def report(name: str, storage: str, out: Path) -> Path:
+    """Write the page of a sweep, however far it is, into a file; return its path.
+
+    Raises MTBenchError if there is no such sweep, or the page cannot be written.
+    """
+    place, experiment = joined(name, storage)
+    with place.reached():
+        studies = [ModelStudy(place, each, experiment.sweep) for each in place.names(name)]
+        page = render(name, experiment, studies)
+    try:
+        atomically(out, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
+    except OSError as error:
+        raise MTBenchError(f"{out}: the report cannot be written: {error.strerror or error}") from error
+    return out
+
+
+def render(name: str, experiment: Experiment, studies: Sequence[ModelStudy]) -> str:
+    """Return the page as HTML."""
+    histories = [history(study) for study in studies]
+    environment = Environment(
+        # the board's style serves here too
+        loader=ChoiceLoader([PackageLoader("mtbench.tuning"), PackageLoader("mtbench.board")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    finished = list(chain.from_iterable(each.finished for each in histories))
+    tasks = list(finished[0].tasks or ()) if finished else []
+    return environment.get_template("report.html.j2").render(
+        name=name,
+        experiment=experiment,
+        rows=studies[0].made_of["split"]["rows"],
+        importances={study.label: importances(study) for study in studies},
+        histories=sorted(histories, key=lambda each: -(each.best.score or 0.0) if each.best else float("inf")),
+        tasks=tasks,
+        charts=charts,
+        drawn=histories,
+        any_finished=bool(finished),
+        several_tasks=len(tasks) > 1,
+        slices_from=SLICES_FROM,
+        enough=ENOUGH,
+    )

@@ -1,0 +1,258 @@
+"""What a sweep searches: the settings that the experiment file leaves open, each in the range beside its field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, JsonValue
+from pydantic_core import to_jsonable_python
+
+from mtbench import experiment as experiments
+from mtbench.data.cache import canonical_json
+from mtbench.errors import MTBenchError, suggestion
+from mtbench.experiment import Experiment, Training
+from mtbench.model import Reference
+from mtbench.reading import shown, validated
+from mtbench.schema import Choice, Component, FloatRange, IntRange, SearchRange, Settings, search_range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna import Trial
+
+    from mtbench.experiment import Plan
+    from mtbench.registry import Registry
+
+MODEL, TRAINING, BALANCER = "model", "training", "balancer"
+
+
+class Range(Settings):
+    """A range of numbers as a file writes it."""
+
+    low: float = Field(description="Lowest value.")
+    high: float = Field(description="Highest value.")
+    log: bool = Field(False, description="Search on a logarithmic scale.")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A setting that is searched; its name is ``model.SETTING``, ``training.SETTING`` or ``balancer``."""
+
+    name: str
+    range: SearchRange
+    default: Any
+
+    def draw(self, trial: Trial) -> Any:
+        """Return what Optuna draws; lists and mappings are drawn as their JSON text."""
+        if isinstance(self.range, Choice):
+            return trial.suggest_categorical(self.name, [stored(value) for value in self.range.values])
+        if isinstance(self.range, IntRange):
+            return trial.suggest_int(self.name, self.range.low, self.range.high, log=self.range.log)
+        return trial.suggest_float(self.name, self.range.low, self.range.high, log=self.range.log)
+
+    def value(self, drawn: Any) -> Any:
+        """Return the setting that a drawn value stands for."""
+        if isinstance(self.range, Choice):
+            return next(plain for plain in map(to_jsonable_python, self.range.values) if stored(plain) == drawn)
+        return drawn
+
+    def describe(self) -> JsonValue:
+        """Return the range as it would be written."""
+        if isinstance(self.range, Choice):
+            return [to_jsonable_python(value) for value in self.range.values]
+        return {"low": self.range.low, "high": self.range.high, "log": self.range.log}
+
+
+def stored(value: Any) -> bool | int | float | str | None:
+    """Return a value as Optuna keeps it: lists and mappings as their JSON text."""
+    plain = to_jsonable_python(value)
+    return canonical_json(plain) if isinstance(plain, list | dict) else plain
+
+
+@dataclass(frozen=True)
+class Space:
+    """The dimensions of one model of an experiment."""
+
+    dimensions: tuple[Dimension, ...]
+    left_out: tuple[str, ...] = ()
+    """Values that cannot be had here, each with the reason."""
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the first trial, written out in full."""
+        return {each.name: stored(each.default) for each in self.dimensions}
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """Return the settings of a trial by name."""
+        return self.values({each.name: each.draw(trial) for each in self.dimensions})
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings by name for what Optuna keeps."""
+        return {each.name: each.value(params[each.name]) for each in self.dimensions}
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Return the range of every setting."""
+        return {each.name: each.describe() for each in self.dimensions}
+
+
+def applied(experiment: Experiment, index: int, values: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with one of its models alone and these settings, by the names of dimensions."""
+    of: dict[str, dict[str, Any]] = {MODEL: {}, TRAINING: {}}
+    balancer = experiment.balancer
+    for name, value in values.items():
+        room, _, setting = name.partition(".")
+        if room == BALANCER:
+            balancer = Component.model_validate(value if isinstance(value, Mapping) else {"name": value})
+        else:
+            of[room][setting] = value
+    model = experiment.models[index]
+    settled = Component(name=model.name, **(model.settings | of[MODEL]))
+    training = validated(Training, experiment.training.model_dump() | of[TRAINING], "sweep", (TRAINING,))
+    return experiment.model_copy(update={"models": (settled,), "training": training, "balancer": balancer})
+
+
+def space_of(plan: Plan, index: int, rows: int, where: str) -> Space:
+    """Return what is searched for a model of the plan's experiment, whose dataset has so many training rows.
+
+    Raises MTBenchError if the file's ``sweep.space`` does not fit.
+    """
+    experiment, model = plan.experiment, plan.models[index]
+    network = not issubclass(model.cls, Reference)
+    dimensions = _open(MODEL, model.config, set(experiment.models[index].settings))
+    if network:
+        dimensions += _open(TRAINING, experiment.training.for_rows(rows), experiment.training.model_fields_set)
+        if len(plan.schema.tasks) > 1:
+            kept = {BALANCER} if BALANCER in experiment.model_fields_set else set()
+            dimensions += [
+                replace(each, name=BALANCER)
+                for each in _open("", experiment, kept | (set(Experiment.model_fields) - {BALANCER}))
+            ]
+    found = {each.name: _reaching(each) for each in dimensions}
+    asked = experiment.sweep.space
+    for key, value in asked.items():
+        name = _meant(key, model.name)
+        if name is None:
+            continue
+        default = _default(name, plan, index, rows)
+        if default is not None:
+            found[name] = Dimension(name, _asked(value, default[0], f"{where}: sweep.space.{key}: "), default[0])
+    return _available(Space(tuple(found.values())), experiment, index, plan.registry)
+
+
+def check_keys(plan: Plan, where: str) -> None:
+    """Raise MTBenchError if a key of ``sweep.space`` is a setting of nothing in the experiment."""
+    known = {f"{TRAINING}.{name}" for name in Training.model_fields} | {BALANCER}
+    for model in plan.models:
+        known |= {f"{room}.{name}" for room in (MODEL, model.name) for name in type(model.config).model_fields}
+    for key in plan.experiment.sweep.space:
+        if key not in known:
+            raise MTBenchError(
+                f"{where}: sweep.space: there is no setting '{key}'{suggestion(key, known)}; write "
+                "training.SETTING, model.SETTING (every model that has it), NAME.SETTING (that model alone) or balancer"
+            )
+
+
+def _open(room: str, settings: BaseModel, kept: set[str]) -> list[Dimension]:
+    """Return the settings that have a range and that the file does not give."""
+    found = []
+    for name, info in type(settings).model_fields.items():
+        ranged = search_range(info)
+        if ranged is not None and name not in kept:
+            value = getattr(settings, name)
+            default = value.name if isinstance(value, Component) and not value.settings else value
+            found.append(Dimension(f"{room}.{name}", ranged, to_jsonable_python(default)))
+    return found
+
+
+def _reaching(dimension: Dimension) -> Dimension:
+    """Return the dimension with its range made wide enough for its default."""
+    ranged, default = dimension.range, dimension.default
+    if isinstance(ranged, Choice):
+        values = ranged.values if stored(default) in map(stored, ranged.values) else (default, *ranged.values)
+        return replace(dimension, range=Choice(values))
+    return replace(dimension, range=replace(ranged, low=min(ranged.low, default), high=max(ranged.high, default)))
+
+
+def _meant(key: str, model: str) -> str | None:
+    """Return the dimension that a key of ``sweep.space`` means for a model, None if it is another model's."""
+    room, _, setting = key.partition(".")
+    if room in {MODEL, TRAINING, BALANCER}:
+        return key
+    return f"{MODEL}.{setting}" if room == model else None
+
+
+def _default(name: str, plan: Plan, index: int, rows: int) -> tuple[Any] | None:
+    """Return the value that a setting has without a search, None where the model has no such setting."""
+    room, _, setting = name.partition(".")
+    model = plan.models[index]
+    if room == MODEL:
+        known = setting in type(model.config).model_fields
+        return (to_jsonable_python(getattr(model.config, setting)),) if known else None
+    if issubclass(model.cls, Reference):
+        return None
+    if room == TRAINING:
+        return (to_jsonable_python(getattr(plan.experiment.training.for_rows(rows), setting)),)
+    balancer = plan.experiment.balancer
+    return (balancer.name if not balancer.settings else balancer.model_dump(mode="json"),)
+
+
+def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:
+    """Return the range that a file asks for; the default must lie in it, for it is the first trial."""
+    ranged: SearchRange
+    if isinstance(value, list) and value:
+        ranged = Choice(tuple(value))
+        inside = stored(default) in map(stored, value)
+    elif isinstance(value, Mapping):
+        bounds = validated(Range, value, where.removesuffix(": "))
+        if not bounds.low < bounds.high or (bounds.log and bounds.low <= 0):
+            raise MTBenchError(
+                f"{where}low {bounds.low:g} must be below high {bounds.high:g}, and above 0 if log is true"
+            )
+        whole = isinstance(default, int) and bounds.low.is_integer() and bounds.high.is_integer()
+        ranged = (
+            IntRange(int(bounds.low), int(bounds.high), bounds.log)
+            if whole
+            else FloatRange(bounds.low, bounds.high, bounds.log)
+        )
+        inside = isinstance(default, int | float) and bounds.low <= default <= bounds.high
+    else:
+        raise MTBenchError(f"{where}write a range {{low: ..., high: ...}} or a list of values, not {shown(value)}")
+    if not inside:
+        raise MTBenchError(
+            f"{where}the default {json.dumps(default)} lies outside, and the first trial has the default settings; "
+            "widen the range, or give the setting a value inside it in the experiment"
+        )
+    return ranged
+
+
+def _available(space: Space, experiment: Experiment, index: int, registry: Registry) -> Space:
+    """Return the space without the values that this experiment cannot have, such as of a package that is missing."""
+    dimensions, left_out = [], []
+    for each in space.dimensions:
+        if not isinstance(each.range, Choice):
+            dimensions.append(each)
+            continue
+        possible: list[Any] = []
+        for value in each.range.values:
+            try:
+                experiments.plan(applied(experiment, index, {each.name: to_jsonable_python(value)}), registry)
+            except MTBenchError as error:
+                if stored(value) == stored(each.default):
+                    raise
+                left_out.append(f"{each.name} {shown(value)}: {error}")
+            else:
+                possible.append(value)
+        if len(possible) > 1:
+            dimensions.append(replace(each, range=Choice(tuple(possible))))
+    return Space(tuple(dimensions), tuple(left_out))
+
+
+def labels(models: Sequence[Component]) -> list[str]:
+    """Return a name for each model that no other has: its own, with a number from the second on."""
+    names = [model.name for model in models]
+    return [
+        name if (before := names[:index].count(name)) == 0 else f"{name}-{before + 1}"
+        for index, name in enumerate(names)
+    ]

@@ -1,0 +1,202 @@
+"""A sweep: a study for each model under one budget, then the best settings on fresh seeds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtbench import experiment as experiments
+from mtbench.errors import MTBenchError
+from mtbench.reading import validated
+from mtbench.record import Budget, Tuning
+from mtbench.registry import Registry
+from mtbench.training.run import run
+from mtbench.tuning.history import history
+from mtbench.tuning.launcher import Job
+from mtbench.tuning.progress import Display
+from mtbench.tuning.space import applied
+from mtbench.tuning.studies import ModelStudy, Storage
+from mtbench.tuning.trials import Sweeping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mtbench.experiment import Experiment
+    from mtbench.record import Written
+    from mtbench.tuning.launcher import Launcher, Worker
+    from mtbench.tuning.trials import Candidate
+
+DATABASE = "sweep.db"
+POLL_SECONDS = 0.5
+UNLUCKY = 3
+"""Workers in a row that may die without a slot used."""
+
+
+def sweep(
+    source: str | Path | Mapping[str, Any] | Experiment,
+    *,
+    name: str | None = None,
+    folder: str | Path = "sweeps",
+    storage: str | None = None,
+    workers: int = 1,
+    records: str | Path = "records",
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    progress: bool = False,
+    on_record: Callable[[Written], None] = lambda _: None,
+) -> list[Written]:
+    """Search the settings of every model of an experiment, run the best on its seeds, and return the records.
+
+    A sweep is known by ``name``, the stem of the file unless given; ``folder`` gets a folder of that name. The same
+    call goes on where an interrupted one was. ``storage`` is a database address, SQLite in the folder unless given.
+    Raises MTBenchError for a mistake of the user's.
+    """
+    where = experiments.place_of(source)
+    name = name or (Path(source).stem if isinstance(source, str | Path) else "sweep")
+    registry = Registry.load([Path(file) for file in plugins])
+    experiment = experiments.load(source, overrides)
+    own = Path(folder) / name
+    address = storage or default_storage(Path(folder), name)
+    if workers < 1:
+        raise MTBenchError(f"--workers {workers}: there must be one at least")
+    with Display(progress) as display:
+        sweeping = Sweeping(experiment, registry, where)
+        launcher = launcher_of(experiment, registry, where)
+        place = Storage(address, experiment.sweep.heartbeat)
+        with place.reached():
+            studies = prepared(sweeping, place, name)
+            display.begin(sweeping.candidates, [history(study) for study in studies])
+            command = [sys.executable, "-m", "mtbench", "sweep-worker", name, "--attached"]
+            command += ["--storage", place.address, "--folder", str(Path(folder))]
+            for file in plugins:
+                command += ["--plugin", str(file)]
+            with closing(launcher):
+                Crew(launcher, command, workers, own / "workers").work(studies, display)
+        display.close()
+        written = []
+        for candidate, study in zip(sweeping.candidates, studies, strict=True):
+            display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")
+            written += settled(sweeping, candidate, study, records, plugins, on_record, progress=progress)
+    return written
+
+
+def default_storage(folder: Path, name: str) -> str:
+    """Return the address of a sweep's own SQLite database."""
+    return f"sqlite:///{(folder / name / DATABASE).resolve()}"
+
+
+def launcher_of(experiment: Experiment, registry: Registry, where: str) -> Launcher:
+    """Return the launcher that the experiment names."""
+    component = experiment.sweep.launcher
+    cls = registry.resolve("launcher", component.name)
+    config = validated(cls.Config, component.settings, where, ("sweep", "launcher"))
+    experiments.check_packages("launcher", component.name, cls.packages)
+    return cls(config)
+
+
+def prepared(sweeping: Sweeping, place: Storage, name: str) -> list[ModelStudy]:
+    """Return the studies of a sweep with all slots queued.
+
+    Raises MTBenchError if one was made of something else, or has used more slots than are asked for.
+    """
+    budget = sweeping.experiment.sweep
+    content = sweeping.experiment.model_dump(mode="json", exclude_unset=True)
+    content |= {"sweep": budget.model_dump(mode="json")}
+    studies = []
+    for candidate in sweeping.candidates:
+        study = place.make(f"{name}/{candidate.label}", candidate.made_of, content, budget)
+        if (used := len(study.slots().used)) > budget.trials:
+            raise MTBenchError(
+                f"{sweeping.where}: sweep.trials: study '{study.name}' has used {used} slots already, and models are "
+                f"compared under one budget; ask for {used} or more (now {budget.trials})"
+            )
+        study.queue(candidate.space.defaults())
+        studies.append(study)
+    return studies
+
+
+@dataclass
+class Crew:
+    """The workers of this process."""
+
+    launcher: Launcher
+    command: Sequence[str]
+    size: int
+    logs: Path
+
+    def work(self, studies: Sequence[ModelStudy], display: Display) -> None:
+        """Return when all slots are used. Raises MTBenchError if workers die and die again without using any."""
+        workers: dict[int, Worker] = {}
+        unlucky, before = 0, _used(studies)
+        try:
+            while (used := _used(studies)) < sum(study.sweep.trials for study in studies):
+                if used > before:
+                    unlucky, before = 0, used
+                for number in range(self.size):
+                    if number in workers and not workers[number].ended():
+                        continue
+                    if number in workers:
+                        unlucky += 1
+                        if unlucky >= UNLUCKY * self.size:
+                            raise MTBenchError(
+                                f"{unlucky} workers ended without using a slot; "
+                                f"the last lines of {self._log(number)}:\n{_tail(self._log(number))}"
+                            )
+                    workers[number] = self.launcher.start(Job(self.command, number, self.size, self._log(number)))
+                display.update([history(study) for study in studies])
+                time.sleep(POLL_SECONDS)
+        finally:
+            display.update([history(study) for study in studies])
+            for worker in workers.values():
+                worker.stop()
+
+    def _log(self, number: int) -> Path:
+        return self.logs / f"{number}.log"
+
+
+def _used(studies: Sequence[ModelStudy]) -> int:
+    return sum(len(study.slots().used) for study in studies)
+
+
+def _tail(log: Path, lines: int = 10) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else "(nothing)"
+
+
+def settled(
+    sweeping: Sweeping,
+    candidate: Candidate,
+    study: ModelStudy,
+    records: str | Path,
+    plugins: Sequence[str | Path],
+    on_record: Callable[[Written], None],
+    *,
+    progress: bool,
+) -> list[Written]:
+    """Run a model with the best settings of its study on the experiment's seeds: here the test split is opened."""
+    found = history(study)
+    if found.best is None:
+        raise MTBenchError(f"{found.label}: no trial finished; the first failed with: {found.outcomes[0].reason}")
+    asked, best = study.sweep, found.best
+    assert best.params is not None
+    assert best.score is not None
+    return run(
+        applied(sweeping.experiment, candidate.index, candidate.space.values(best.params)),
+        records=records,
+        plugins=plugins,
+        resume=True,
+        progress=progress,
+        on_record=on_record,
+        budget=Budget(
+            kind="tuned", trials=asked.trials, sampler=asked.sampler, pruner=asked.pruner, seed=asked.seed,
+            space=candidate.space.describe(),
+        ),
+        tuning=Tuning(
+            finished=found.count("finished"), pruned=found.count("pruned"), failed=found.count("failed"),
+            epochs=sum(each.epochs for each in found.outcomes), seconds=sum(each.seconds for each in found.outcomes),
+            best=best.slot, score=best.score,
+        ),
+    )  # fmt: skip

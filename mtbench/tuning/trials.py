@@ -1,0 +1,198 @@
+"""One trial: a model with drawn settings, trained with the sweep's seed and judged on validation."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytorch_lightning as pl
+import torch
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from mtbench import experiment as experiments
+from mtbench.errors import MTBenchError
+from mtbench.model import Reference
+from mtbench.training import efficiency
+from mtbench.training.run import prepare_data, recipe_of, trainer_of, with_inputs
+from mtbench.training.selection import Scorer, Selection
+from mtbench.tuning.space import applied, check_keys, labels, space_of
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+    from mtbench.data.columns import Columns
+    from mtbench.experiment import Experiment, Plan
+    from mtbench.record import SeedRun
+    from mtbench.registry import Registry
+    from mtbench.training.networks import Networks
+    from mtbench.tuning.space import Space
+    from mtbench.tuning.studies import Taken
+
+TASKS, EPOCHS, SECONDS, PARAMETERS, FLOPS = "tasks", "epochs", "seconds", "parameters", "operations per row"
+
+
+class Pruning(pl.Callback):
+    """Reports the score of every epoch, and ends a training that the study's pruner gives up."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.reported = 0
+        self.pruned = False
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Report what was not reported yet: more than one epoch in a training that was resumed."""
+        selection = next(each for each in trainer.callbacks if isinstance(each, Selection))  # type: ignore[attr-defined]
+        history = selection.scores()
+        for epoch in range(self.reported, len(history)):
+            self.trial.report(history[epoch], epoch)
+        self.reported = len(history)
+        self.pruned = self.trial.should_prune()
+        trainer.should_stop |= self.pruned
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of a sweep: where it stands in the experiment, its label, and what is searched."""
+
+    index: int
+    label: str
+    space: Space
+    made_of: dict[str, Any]
+    """What its study must have been made of, for trials to be comparable."""
+
+
+class Sweeping:
+    """An experiment ready to be swept: its data, and its models with their spaces."""
+
+    def __init__(self, experiment: Experiment, registry: Registry, where: str = "experiment") -> None:
+        self.experiment = experiment
+        self.registry = registry
+        self.where = where
+        self.plan = experiments.plan(experiment, registry, where)
+        check_keys(self.plan, where)
+        if experiment.sweep.seed in experiment.seeds:
+            raise MTBenchError(
+                f"{where}: sweep.seed: {experiment.sweep.seed} is one of the seeds; the best settings are judged on "
+                "fresh seeds, so take another"
+            )
+        if experiment.training.devices > 1:
+            raise MTBenchError(
+                f"{where}: training.devices: a trial is one process; set it to 1 and take more --workers"
+            )
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The prepared data."""
+        return prepare_data(self.plan)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What judges on validation."""
+        return Scorer(self.columns, self.plan.metrics)
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """The models; whatever their default settings ask for is computed.
+
+        Raises MTBenchError for a model that the dataset does not allow.
+        """
+        found = []
+        rows = self.columns.counts["train"]
+        for index, label in enumerate(labels(self.experiment.models)):
+            space = space_of(self.plan, index, rows, self.where)
+            plan = self._plan(index, {})
+            columns = with_inputs(plan, self.columns, plan.models[0])
+            trainer_of(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
+            recipe = recipe_of(plan, columns, plan.models[0]).model_dump(mode="json", exclude={"seeds", "budget"})
+            sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
+            found.append(Candidate(index, label, space, recipe | sweep | {"space": space.describe()}))
+        return found
+
+    def _plan(self, index: int, values: dict[str, Any]) -> Plan:
+        plan = experiments.plan(applied(self.experiment, index, values), self.registry, self.where)
+        training = plan.experiment.training.for_rows(self.columns.counts["train"])
+        return replace(plan, experiment=plan.experiment.model_copy(update={"training": training}))
+
+    def run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
+        """Work on a slot until it is used, or was given to another worker; ``folder`` is for the sweep's trainings.
+
+        Whatever goes wrong in the trial is its own fault, and noted with it. An interruption gives the slot back.
+        """
+        work = folder / "trials" / candidate.label
+        own = work / str(taken.trial.number)
+        for number in taken.before:  # another worker's training of the same settings goes on here
+            if (work / str(number)).is_dir() and not own.exists():
+                (work / str(number)).rename(own)
+        try:
+            with taken.alive():
+                self._run(candidate, taken, own)
+        except (StorageInternalError, SQLAlchemyError):
+            raise
+        except KeyboardInterrupt:
+            taken.release()
+            raise
+        except Exception as error:  # noqa: BLE001 - a trial never takes the sweep down
+            if not isinstance(error, MTBenchError):
+                traceback.print_exc()  # into the worker's log
+            taken.fail(_reason(error))
+        shutil.rmtree(own, ignore_errors=True)
+        with suppress(OSError):  # others may be at work there
+            work.rmdir()
+            work.parent.rmdir()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
+        plan = self._plan(candidate.index, candidate.space.suggest(taken.trial))
+        model = plan.models[0]
+        columns = with_inputs(plan, self.columns, model)
+        pruning = Pruning(taken.trial)
+        trainer = trainer_of(plan, columns, self.scorer, model, folder, [pruning])
+        run = trainer.fit(self.experiment.sweep.seed, None).summary()
+        network = cast("Networks", trainer) if not issubclass(model.cls, Reference) else None
+        measured = {
+            TASKS: chosen(run),
+            EPOCHS: len(run.seconds),
+            SECONDS: sum(run.seconds),
+            **(self._size(network, columns) if network else {}),
+        }
+        if pruning.pruned:
+            taken.finish(TrialState.PRUNED, measured)
+        else:
+            taken.finish(TrialState.COMPLETE, measured, self.score(run))
+
+    def score(self, run: SeedRun) -> float:
+        """Return the mean over tasks of the share of the way from the constant predictor to a perfect model."""
+        shares = self.scorer.improvements(chosen(run)).values()
+        return sum(shares) / len(shares)
+
+    def _size(self, network: Networks, columns: Columns) -> dict[str, float]:
+        model = network.build(0).to(network.device)
+        batch = columns.valid.take(torch.arange(min(network.training.rows_per_step, len(columns.valid))))
+        return {
+            PARAMETERS: efficiency.parameters(model),
+            FLOPS: efficiency.flops_per_row(model, batch.to(network.device)),
+        }
+
+
+def chosen(run: SeedRun) -> dict[str, float]:
+    """Return each task's primary metric on validation, at the epoch that was chosen."""
+    return {task: values[run.chosen[task]] for task, values in run.valid.items()}
+
+
+def _reason(error: Exception) -> str:
+    """Return in a line why a trial failed."""
+    if isinstance(error, MTBenchError):
+        return str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return f"out of memory: {str(error).strip().splitlines()[0] if str(error).strip() else 'MemoryError'}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -1,0 +1,113 @@
+"""A worker: takes slots of a sweep, one after the other, until all are used."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+
+from mtbench import experiment as experiments
+from mtbench.errors import MTBenchError
+from mtbench.registry import Registry
+from mtbench.tuning.studies import ModelStudy, Storage
+from mtbench.tuning.trials import Sweeping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mtbench.experiment import Experiment
+    from mtbench.tuning.studies import Taken
+    from mtbench.tuning.trials import Candidate
+
+POLL_SECONDS = 2.0
+
+
+def work(
+    name: str,
+    storage: str,
+    folder: Path,
+    *,
+    plugins: Sequence[str | Path] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Join a sweep and return how many slots this process worked on, once all are used.
+
+    Raises MTBenchError if there is no such sweep, or if its studies were made of other data, code or settings than
+    this machine has.
+    """
+    place, experiment = joined(name, storage)
+    with place.reached():
+        sweeping = Sweeping(experiment, Registry.load([Path(file) for file in plugins]), f"sweep '{name}'")
+        sweep = experiment.sweep
+        studies = {}
+        for candidate in sweeping.candidates:
+            study = ModelStudy(place, f"{name}/{candidate.label}", sweep)
+            study.require(candidate.made_of)
+            studies[candidate.label] = study
+        worker = f"{platform.node()}:{os.getpid()}"
+        say(f"worker {worker} joined sweep '{name}'")
+        count = 0
+        while True:
+            candidate, taken = _next(sweeping.candidates, studies, worker)
+            if taken is not None:
+                say(f"{candidate.label}: slot {taken.slot + 1} of {sweep.trials}")
+                sweeping.run(candidate, taken, folder)
+                count += 1
+            elif all(len(study.slots().used) >= sweep.trials for study in studies.values()):
+                return count
+            else:
+                time.sleep(min(POLL_SECONDS, sweep.heartbeat))  # a worker may die, and its slot be free again
+
+
+def joined(name: str, storage: str) -> tuple[Storage, Experiment]:
+    """Return the database of a sweep, and the experiment that it sweeps. Raises MTBenchError if there is none."""
+    place = Storage(storage)
+    if place.file and not place.file.is_file():
+        raise MTBenchError(f"there is no storage {place}; name the one that `mtbench sweep` uses with --storage")
+    with place.reached():
+        found = place.names(name)
+        if not found:
+            raise MTBenchError(f"there is no sweep '{name}' in {place}; start it with `mtbench sweep`")
+        experiment = experiments.load(ModelStudy(place, found[0], experiments.Sweep()).experiment)
+    return Storage(storage, experiment.sweep.heartbeat), experiment
+
+
+def _next(
+    candidates: Sequence[Candidate], studies: dict[str, ModelStudy], worker: str
+) -> tuple[Candidate, Taken | None]:
+    """Take a slot of the model that has the fewest behind it, so that all have as many whenever one looks."""
+    behind = {}
+    for label, study in studies.items():
+        slots = study.slots()
+        running = sum(trial.state == TrialState.RUNNING for trial in slots.pending.values())
+        behind[label] = len(slots.used) + running
+    for candidate in sorted(candidates, key=lambda each: (behind[each.label], each.index)):
+        taken = studies[candidate.label].take(worker)
+        if taken is not None:
+            return candidate, taken
+    return candidates[0], None
+
+
+@contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """Interrupt this process when its standard input ends, as it does when the process that started it dies."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    done = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        if not done.is_set():
+            _thread.interrupt_main()
+
+    threading.Thread(target=wait, daemon=True).start()
+    yield
+    done.set()

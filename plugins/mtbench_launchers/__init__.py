@@ -1,0 +1,18 @@
+"""First-party launchers of sweep workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtbench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mtbench.hookspecs import Register
+    from mtbench.tuning.launcher import Launcher
+
+
+@hookimpl
+def mtbench_launchers(register: Register[Launcher]) -> None:
+    """Register the launchers of this package."""
+    register("local", "mtbench_launchers.local:Local")
+    register("ray", "mtbench_launchers.ray:Ray")

@@ -1,0 +1,82 @@
+"""Workers as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from mtbench.tuning.launcher import Launcher
+
+if TYPE_CHECKING:
+    from mtbench.tuning.launcher import Job
+
+STOP_SECONDS = 60
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Local(Launcher):
+    """One process per group of cores, with as many threads, or per GPU where there are some."""
+
+    def start(self, job: Job) -> Process:
+        """Start a process on the cores, and with the GPU, of its number."""
+        cores = share(usable_cores(), job.number, job.of)
+        environment = os.environ | dict.fromkeys(THREADS, str(len(cores)))
+        if gpus := visible_gpus():
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[job.number % len(gpus)]
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - mtbench itself
+                list(job.command),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(process.pid, cores)
+        return Process(process)
+
+
+class Process(NamedTuple):
+    """A worker that is a process."""
+
+    process: subprocess.Popen[bytes]
+
+    def ended(self) -> bool:
+        """Return whether it is no more."""
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        """Close its standard input, and kill it if it does not end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def usable_cores() -> list[int]:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def share(cores: list[int], number: int, of: int) -> list[int]:
+    """Return the cores of one of several workers: neighbours, as many for each; one in turn if there are too few."""
+    if of > len(cores):
+        return [cores[number % len(cores)]]
+    return cores[number * len(cores) // of : (number + 1) * len(cores) // of]
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(each) for each in range(count)]

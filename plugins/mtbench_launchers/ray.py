@@ -1,0 +1,103 @@
+"""Workers on a Ray cluster (Moritz et al., OSDI 2018): one that is running, or a local one that is started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import Field
+
+from mtbench.errors import MTBenchError
+from mtbench.schema import Settings
+from mtbench.tuning.launcher import Launcher
+
+if TYPE_CHECKING:
+    from mtbench.tuning.launcher import Job
+
+STOP_SECONDS = 60
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class RayConfig(Settings):
+    """Settings of the Ray launcher."""
+
+    address: str | None = Field(
+        None, description="Address of a running cluster, or 'auto'; a local one is started unless given."
+    )
+    cpus: int = Field(1, gt=0, description="Cores, and threads, of a worker.")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a worker; a fraction shares one.")
+
+
+class Ray(Launcher):
+    """One task of Ray per worker, which runs it as a process; a task whose node is lost is started on another node.
+
+    All nodes need mtbench, the raw data, and a storage that they reach: PostgreSQL unless they share a disk.
+    """
+
+    Config = RayConfig
+    packages = ("ray",)
+    config: RayConfig
+
+    def __init__(self, config: Settings) -> None:
+        super().__init__(config)
+        import ray  # noqa: PLC0415 - an extra, and slow to import
+
+        self._ray = ray
+        self._began = not ray.is_initialized()
+        if self._began:
+            try:
+                ray.init(address=self.config.address, logging_level="warning", log_to_driver=False)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise MTBenchError(f"ray: no cluster at {self.config.address or 'this machine'}: {error}") from error
+
+    def start(self, job: Job) -> Task:
+        """Start a worker on whatever node has room."""
+        task = self._ray.remote(_work).options(
+            num_cpus=self.config.cpus,
+            num_gpus=self.config.gpus,
+            max_retries=-1,  # only what the loss of a node ends is tried again
+            retry_exceptions=False,
+            name=f"mtbench worker {job.number}",
+        )
+        return Task(self._ray, task.remote(list(job.command), str(job.log), self.config.cpus))
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        if self._began:
+            self._ray.shutdown()
+
+
+class Task(NamedTuple):
+    """A worker that is a task of Ray."""
+
+    ray: Any
+    reference: Any
+
+    def ended(self) -> bool:
+        """Return whether it is no more; one that waits for a node is alive."""
+        ready, _ = self.ray.wait([self.reference], timeout=0)
+        return bool(ready)
+
+    def stop(self) -> None:
+        """Cancel the task, whose process ends with it."""
+        if not self.ended():
+            self.ray.cancel(self.reference)
+            self.ray.wait([self.reference], timeout=STOP_SECONDS)
+
+
+def _work(command: list[str], log: str, threads: int) -> None:
+    """Run a worker and wait for it; it ends when this process does, for that holds its standard input."""
+    os.makedirs(os.path.dirname(log), exist_ok=True)  # noqa: PTH103, PTH120 - runs on other machines, on text alone
+    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    with open(log, "ab") as file:  # noqa: PTH123
+        process = subprocess.Popen(  # noqa: S603 - mtbench itself
+            command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment, start_new_session=True
+        )
+        try:
+            process.wait()
+        except BaseException:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(STOP_SECONDS)
+            raise
