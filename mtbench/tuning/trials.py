@@ -108,7 +108,7 @@ class Sweeping:
         rows = self.columns.counts["train"]
         for index, label in enumerate(labels(self.experiment.models)):
             space = space_of(self.plan, index, rows, self.where)
-            plan = self._plan(index, {})
+            plan = self.planned(index, {})
             columns = with_inputs(plan, self.columns, plan.models[0])
             trainer_of(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
             recipe = recipe_of(plan, columns, plan.models[0]).model_dump(mode="json", exclude={"seeds", "budget"})
@@ -116,7 +116,7 @@ class Sweeping:
             found.append(Candidate(index, label, space, recipe | sweep | {"space": space.describe()}))
         return found
 
-    def _plan(self, index: int, values: dict[str, Any]) -> Plan:
+    def planned(self, index: int, values: dict[str, Any]) -> Plan:
         plan = experiments.plan(applied(self.experiment, index, values), self.registry, self.where)
         training = plan.experiment.training.for_rows(self.columns.counts["train"])
         return replace(plan, experiment=plan.experiment.model_copy(update={"training": training}))
@@ -152,7 +152,7 @@ class Sweeping:
             torch.cuda.empty_cache()
 
     def _run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
-        plan = self._plan(candidate.index, candidate.space.suggest(taken.trial))
+        plan = self.planned(candidate.index, candidate.space.suggest(taken.trial))
         model = plan.models[0]
         columns = with_inputs(plan, self.columns, model)
         pruning = Pruning(taken.trial)

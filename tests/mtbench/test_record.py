@@ -56,12 +56,20 @@ def test_the_key_depends_on_everything_that_went_in(make_record):
         for key in path[:-1]:
             place = place[key]
         old = place[path[-1]]
-        place[path[-1]] = {"binary": "regression", "default": "tuned"}.get(
-            old, (1 if path[-1] == "seed" else "x") if old is None else (not old) if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else f"{old}x"
-        )
+        place[path[-1]] = _other(old, path[-1])
         keys.add(records.Recipe.model_validate(changed).key)
     assert len(leaves) > 30
     assert len(keys) == len(leaves) + 1
+
+
+def _other(old, name):
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, int | float):
+        return old + 1
+    if old is None:
+        return 1 if name == "seed" else "x"
+    return {"binary": "regression", "default": "tuned"}.get(old, f"{old}x")
 
 
 def _leaves(tree, path=()):

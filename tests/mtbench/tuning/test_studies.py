@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from mtbench.errors import MTBenchError
+from mtbench.experiment import Sweep
+from mtbench.tuning.studies import REASON, RELEASED, ModelStudy, Storage, differences, slots
+
+MADE = {"data": {"sha256": "aa"}, "space": {"x": {"low": 0.0, "high": 1.0, "log": False}}}
+DEFAULTS = {"x": 0.25}
+
+
+def made(folder, name="s/m", made_of=MADE, **asked):
+    sweep = Sweep(**({"trials": 4, "heartbeat": 1} | asked))
+    storage = Storage(f"sqlite:///{folder}/sweep.db", sweep.heartbeat)
+    study = storage.make(name, made_of, {"dataset": "planted"}, sweep)
+    study.queue(DEFAULTS)
+    return study
+
+
+def drawn(taken):
+    return taken.trial.suggest_float("x", 0, 1)
+
+
+def states(study):
+    return [trial.state for trial in study.trials()]
+
+
+def test_the_first_slot_has_the_defaults_and_slots_are_taken_in_order(tmp_path):
+    study = made(tmp_path)
+    taken = [study.take("w") for _ in range(4)]
+    assert [each.slot for each in taken] == [0, 1, 2, 3]
+    assert drawn(taken[0]) == 0.25
+    assert len({drawn(each) for each in taken}) == 4
+    assert study.take("w") is None
+    for each in taken:
+        assert each.finish(TrialState.COMPLETE, {}, 0.5)
+    assert sorted(study.slots().used) == [0, 1, 2, 3]
+    assert study.take("w") is None
+    assert len(study.trials()) == 4
+
+
+def test_queueing_again_adds_nothing_and_a_larger_budget_adds_the_rest(tmp_path):
+    made(tmp_path).queue(DEFAULTS)
+    assert len(made(tmp_path).trials()) == 4
+    more = made(tmp_path, trials=6)
+    assert [trial.user_attrs["slot"] for trial in more.trials()] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("end", ["complete", "prune", "fail"])
+def test_what_ends_by_itself_uses_its_slot(tmp_path, end):
+    study = made(tmp_path, trials=1)
+    taken = study.take("w")
+    drawn(taken)
+    if end == "complete":
+        taken.finish(TrialState.COMPLETE, {"epochs": 3}, 0.5)
+    elif end == "prune":
+        taken.finish(TrialState.PRUNED, {"epochs": 1})
+    else:
+        taken.fail("out of memory")
+    assert list(study.slots().used) == [0]
+    assert study.take("w") is None
+
+
+def test_a_slot_that_is_given_back_is_taken_again_as_often_as_it_is(tmp_path):
+    study = made(tmp_path, trials=1, retries=0)
+    values = []
+    for _ in range(5):
+        taken = study.take("w")
+        values.append(drawn(taken))
+        assert taken.release()
+    assert values == [0.25] * 5
+    assert not study.slots().used
+    taken.study.take("w").finish(TrialState.COMPLETE, {}, 0.5)
+    assert list(study.slots().used) == [0]
+
+
+def test_a_worker_that_gives_no_sign_of_life_loses_its_slot_and_what_it_brings_late_counts_for_nothing(tmp_path):
+    study = made(tmp_path, trials=2)
+    with study.take("dead").alive():
+        study.take("w").finish(TrialState.COMPLETE, {}, 0.9)
+        time.sleep(6)  # more than four signs of life
+        assert study.take("w") is None  # it is alive
+    late = study.slots().pending[0]
+    value = late.params.get("x")
+    time.sleep(6)
+    again = study.take("w")
+    assert (again.slot, again.before) == (0, (late.number,))
+    assert drawn(again) == 0.25
+    assert value is None
+    dead = ModelStudy(study.place, study.name, study.sweep)
+    stale = type(again)(dead, type(again.trial)(dead.study, late._trial_id), 0, ())
+    assert not stale.finish(TrialState.COMPLETE, {"epochs": 3}, 0.99)
+    assert not stale.fail("late")
+    assert again.finish(TrialState.COMPLETE, {}, 0.7)
+    assert {slot: trial.value for slot, trial in study.slots().used.items()} == {0: 0.7, 1: 0.9}
+
+
+def test_a_slot_of_which_workers_die_too_often_is_used(tmp_path):
+    study = made(tmp_path, trials=1, retries=1)
+    for _ in range(2):
+        study.storage.set_trial_state_values(study.take("w").trial._trial_id, TrialState.FAIL)
+    assert study.take("w") is None
+    assert study.slots().used == {0: None}
+    assert len(study.trials()) == 2
+
+
+def test_a_retry_keeps_what_was_drawn(tmp_path):
+    study = made(tmp_path, trials=2)
+    study.take("w").finish(TrialState.COMPLETE, {}, 0.5)
+    dying = study.take("w")
+    value = drawn(dying)
+    study.storage.set_trial_state_values(dying.trial._trial_id, TrialState.FAIL)
+    assert drawn(study.take("w")) == value
+
+
+def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        study = made(tmp_path, f"{number}/m", trials=14, seed=seed)
+        values = []
+        while (taken := study.take("w")) is not None:
+            values.append(drawn(taken))
+            taken.finish(TrialState.COMPLETE, {}, -((values[-1] - 0.6) ** 2))
+        found.append(values)
+    assert found[0] == found[1]
+    assert found[0][1:] != found[2][1:]
+    assert found[0][0] == found[2][0] == 0.25
+
+
+def test_the_same_trials_come_after_an_interruption(tmp_path):
+    found = []
+    for number, interruptions in enumerate(([], [5, 11])):
+        study = made(tmp_path, f"{number}/m", trials=13)
+        values = []
+        while (taken := study.take("w")) is not None:
+            value = drawn(taken)
+            if len(values) in interruptions:
+                interruptions.remove(len(values))
+                taken.release()
+                study = ModelStudy(Storage(str(study.place), 1), study.name, study.sweep)
+                continue
+            values.append(value)
+            taken.finish(TrialState.COMPLETE, {}, -((value - 0.6) ** 2))
+        found.append(values)
+    assert found[0] == found[1]
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["take", "complete", "prune", "fail", "release", "die", "grow"]), st.integers(0, 3)),
+    max_size=25,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(EVENTS, st.integers(1, 3), st.integers(0, 2))
+def test_whatever_happens_exactly_as_many_slots_are_used_as_were_asked_for(events, trials, retries):
+    with TemporaryDirectory() as folder:
+        study = made(Path(folder), trials=trials, retries=retries)
+        held, died, used = [], dict.fromkeys(range(9), 0), set()
+        for event, which in events:
+            if event == "take":
+                if (taken := study.take("w")) is not None:
+                    assert taken.slot not in used
+                    assert taken.slot not in {other.slot for other in held}
+                    held.append(taken)
+            elif event == "grow":
+                trials = min(trials + 1, 5)
+                study = made(Path(folder), trials=trials, retries=retries)
+            elif held:
+                taken = held.pop(which % len(held))
+                drawn(taken)
+                if event == "complete":
+                    taken.finish(TrialState.COMPLETE, {}, 0.5)
+                elif event == "prune":
+                    taken.finish(TrialState.PRUNED, {})
+                elif event == "fail":
+                    taken.fail("it")
+                elif event == "release":
+                    taken.release()
+                else:
+                    study.storage.set_trial_state_values(taken.trial._trial_id, TrialState.FAIL)
+                    died[taken.slot] += 1
+                if event in {"complete", "prune", "fail"} or died[taken.slot] > retries and event == "die":
+                    used.add(taken.slot)
+            assert set(study.slots().used) >= used
+        for taken in held:
+            taken.release()
+        while (taken := study.take("w")) is not None:
+            taken.finish(TrialState.COMPLETE, {}, 0.5)
+        assert sorted(study.slots().used) == list(range(trials))
+        ended = [trial for trial in study.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        assert len({trial.user_attrs["slot"] for trial in ended}) == len(ended)
+
+
+def test_workers_that_take_at_the_same_time_take_different_slots(tmp_path):
+    made(tmp_path, trials=12)
+    found, lock = [], threading.Lock()
+
+    def work():
+        study = ModelStudy(Storage(f"sqlite:///{tmp_path}/sweep.db", 1), "s/m", Sweep(trials=12, heartbeat=1))
+        while (taken := study.take("w")) is not None:
+            with lock:
+                found.append(taken.slot)
+            taken.finish(TrialState.COMPLETE, {}, 0.5)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(12))
+
+
+def test_a_study_made_of_something_else_is_refused_with_the_differences(tmp_path):
+    made(tmp_path)
+    other = {"data": {"sha256": "bb"}, "space": {"x": {"low": 0.0, "high": 2.0, "log": False}}, "seed": [1]}
+    with pytest.raises(MTBenchError) as caught:
+        made(tmp_path, made_of=other)
+    assert str(caught.value).splitlines()[1:] == [
+        "  data.sha256: then 'aa', now 'bb'",
+        "  space.x.high: then 1.0, now 2.0",
+        "  seed.0: then nothing, now 1",
+    ]
+    assert "'s/m'" in str(caught.value)
+
+
+def test_many_differences_are_cut_short():
+    lines = differences({str(key): 0 for key in range(20)}, {"0": 0, "1": 1})
+    assert len(lines) == 13
+    assert lines[-1] == "  and 7 more"
+    assert differences({"a": {"b": [1, {}]}}, {"a": {"b": [1, {}]}}) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sweep.db", r"no database address; write sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
+        ("mysql://me@host/x", "there is no storage of this kind; use sqlite or postgresql"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url, message):
+    with pytest.raises(MTBenchError, match=message):
+        Storage(url)
+
+
+def test_a_database_that_is_not_there_is_said_to_be_gone_without_its_password():
+    storage = Storage("postgresql://me:secret@127.0.0.1:9/none")
+    with pytest.raises(MTBenchError, match="the storage postgresql.*refused.*the same command goes on") as caught, (
+        storage.reached()
+    ):
+        storage.names("s")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "sweep.db").write_text("not a database, " * 100)
+    storage = Storage(f"sqlite:///{tmp_path}/sweep.db")
+    with pytest.raises(MTBenchError, match=r"sweep.db failed: .*not a database"), storage.reached():
+        storage.names("s")
+
+
+def test_slots_of_a_study_that_others_added_trials_to_are_still_right(tmp_path):
+    study = made(tmp_path, trials=1)
+    study.study.enqueue_trial({"x": 0.5})  # by hand, or from a dashboard
+    assert study.take("w").slot == 0
+    assert study.take("w") is None
+    assert slots(study.trials(), 0).used == {}
+    assert {REASON, RELEASED} == {"reason", "released"}

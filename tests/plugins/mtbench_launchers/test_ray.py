@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+from mtbench_launchers.ray import Ray, RayConfig
+from optuna.trial import TrialState
+
+from mtbench.errors import MTBenchError
+from mtbench.tuning.launcher import Job
+from mtbench.tuning.studies import ModelStudy, Storage
+from mtbench.tuning.sweep import sweep
+from tests.mtbench.tuning.conftest import DIAL, SWEEP
+
+ray = pytest.importorskip("ray")
+PATIENCE = 180
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Return a cluster of two nodes on this machine, beside the head, that have room for one worker each."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_enable_uv_run_runtime_env", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    ray.init(address=made.address, logging_level="error", log_to_driver=False)
+    yield made, nodes
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_node_is_lost_and_the_sweep_completes(cluster, tmp_path, monkeypatch):
+    made, nodes = cluster
+    plugin, log = tmp_path / "dial.py", tmp_path / "log"
+    # the node that a fit runs on is found by the process that Ray's node started
+    plugin.write_text(DIAL.replace('f"{os.getpid()} {self', 'f"{os.getppid()} {self'))
+    log.touch()
+    monkeypatch.chdir(tmp_path)
+    lost = []
+
+    def lose():
+        until = time.monotonic() + PATIENCE
+        while len({line.split()[0] for line in log.read_text().splitlines()}) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        made.remove_node(nodes[0], allow_graceful=False)
+        lost.append(len(log.read_text().splitlines()))
+
+    monkeypatch.setenv("DIAL_LOG", str(log))
+    monkeypatch.setenv("MTBENCH_PLUGINS", str(plugin))
+    thread = threading.Thread(target=lose)
+    thread.start()
+    content = SWEEP | {"models": [{"name": "dial", "seconds": 2.0}]}
+    content["sweep"] = {"trials": 8, "heartbeat": 1, "launcher": {"name": "ray", "address": made.address}}
+    (written,) = sweep(content, name="nodes", workers=2)
+    thread.join()
+    study = ModelStudy(Storage(f"sqlite:///{tmp_path}/sweeps/nodes/sweep.db", 1), "nodes/dial", sweep_of(content))
+    finished = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE]
+    assert sorted(trial.user_attrs["slot"] for trial in finished) == list(range(8))
+    assert lost
+    assert lost[0] < len(log.read_text().splitlines())
+    assert written.record.measured.tuning.finished == 8
+
+
+def sweep_of(content):
+    from mtbench.experiment import load  # noqa: PLC0415
+
+    return load(content).sweep
+
+
+def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # noqa: ARG001
+    say = 'import os, sys; print(os.environ["OMP_NUM_THREADS"], flush=True); sys.stdin.read(); print("closed")'
+    launcher = Ray(RayConfig())
+    worker = launcher.start(Job([sys.executable, "-c", say], 0, 1, tmp_path / "logs" / "0"))
+    until = time.monotonic() + PATIENCE
+    while not (tmp_path / "logs" / "0").is_file() or not (tmp_path / "logs" / "0").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert not worker.ended()
+    worker.stop()
+    assert worker.ended()
+    launcher.close()
+    assert ray.is_initialized()  # it was not this launcher's
+    until = time.monotonic() + PATIENCE
+    while (tmp_path / "logs" / "0").read_text().split() != ["1", "closed"]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_cluster_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("nobody answers")))
+    with pytest.raises(MTBenchError, match="ray: no cluster at 10.0.0.1:6379: nobody answers"):
+        Ray(RayConfig(address="10.0.0.1:6379"))
+    assert os.environ.get("RAY_ADDRESS") is None
