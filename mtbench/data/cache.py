@@ -56,14 +56,27 @@ def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     """Return the folder of ``recipe`` (any JSON value), calling ``build(folder)`` if it is not there whole.
 
     A folder appears under its name only when complete; one whose files are not as they were written is made again.
-    Raises MTBenchError if the cache cannot be written.
+    Of several processes that want it, one makes it and the others wait. Raises MTBenchError if the cache cannot be
+    written.
     """
     folder = cache_root() / kind / content_hash(recipe)
     if _whole(folder):
         return folder
+    with writing():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        locks = cache_root() / "locks"
+        locks.mkdir(exist_ok=True)
+        lock = FileLock(locks / folder.name).acquire()
+    with lock:
+        if not _whole(folder):
+            _make(folder, build)
+    return folder
+
+
+def _make(folder: Path, build: Callable[[Path], None]) -> None:
     part = folder.parent / f".part-{uuid4().hex}"
     with writing():
-        part.mkdir(parents=True)
+        part.mkdir()
         _sweep(folder.parent)
     try:
         build(part)
@@ -73,17 +86,10 @@ def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
                 stamps = list(pool.map(_stamp, files))
             names = [path.relative_to(part).as_posix() for path in files]
             _write_manifest(part, dict(zip(names, stamps, strict=True)))
-            _publish(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
-
-
-def _publish(part: Path, folder: Path) -> None:
-    with FileLock(folder.parent.with_suffix(".lock")):
-        if not _whole(folder):  # else another process was faster
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _sweep(parent: Path) -> None:

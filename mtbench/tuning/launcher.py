@@ -28,8 +28,8 @@ class Job(NamedTuple):
 class Worker(Protocol):
     """A worker that was started."""
 
-    def ended(self) -> bool:
-        """Return whether it is no more, for whatever reason."""
+    def ended(self) -> str | None:
+        """Return how it ended, None while it is alive or waits for its turn."""
 
     def stop(self) -> None:
         """Close its standard input, and return when it has ended."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sqlalchemy import URL
 
+    from mtbench.experiment import Experiment
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)  # heartbeats and the constant liar
 
@@ -309,8 +311,8 @@ class Storage:
         """Return the studies of a sweep, in the order of its models."""
         return [name for name in optuna.get_all_study_names(self.studies) if name.startswith(f"{sweep}/")]
 
-    def make(self, name: str, made_of: Mapping[str, Any], experiment: Mapping[str, Any], sweep: Sweep) -> ModelStudy:
-        """Return a study, made if it is not there.
+    def make(self, name: str, made_of: Mapping[str, Any], experiment: Experiment) -> ModelStudy:
+        """Return a study, made if it is not there; what it says of workers and budget is the experiment's of now.
 
         Raises MTBenchError if the one that is there was made of something else, with the differences.
         """
@@ -320,9 +322,10 @@ class Storage:
             )
             if MADE_OF not in study.user_attrs:
                 study.set_user_attr(MADE_OF, dict(made_of))
-            study.set_user_attr(EXPERIMENT, dict(experiment))
-        made = ModelStudy(self, name, sweep)
+        made = ModelStudy(self, name, experiment.sweep)
         made.require(made_of)
+        content = experiment.model_dump(mode="json", exclude_unset=True)
+        made.study.set_user_attr(EXPERIMENT, content | {"sweep": experiment.sweep.model_dump(mode="json")})
         return made
 
 

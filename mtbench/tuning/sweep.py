@@ -15,7 +15,7 @@ from mtbench.reading import validated
 from mtbench.record import Budget, Tuning
 from mtbench.registry import Registry
 from mtbench.training.run import run
-from mtbench.tuning.history import history
+from mtbench.tuning.history import History, history
 from mtbench.tuning.launcher import Job
 from mtbench.tuning.progress import Display
 from mtbench.tuning.space import applied
@@ -59,7 +59,7 @@ def sweep(
     name = name or (Path(source).stem if isinstance(source, str | Path) else "sweep")
     registry = Registry.load([Path(file) for file in plugins])
     experiment = experiments.load(source, overrides)
-    own = Path(folder) / name
+    own = Path(folder).resolve() / name
     address = storage or default_storage(Path(folder), name)
     if workers < 1:
         raise MTBenchError(f"--workers {workers}: there must be one at least")
@@ -70,12 +70,9 @@ def sweep(
         with place.reached():
             studies = prepared(sweeping, place, name)
             display.begin(sweeping.candidates, [history(study) for study in studies])
-            command = [sys.executable, "-m", "mtbench", "sweep-worker", name, "--attached"]
-            command += ["--storage", place.address, "--folder", str(Path(folder))]
-            for file in plugins:
-                command += ["--plugin", str(file)]
+            command = worker_command(name, place, own.parent, registry.files)
             with closing(launcher):
-                Crew(launcher, command, workers, own / "workers").work(studies, display)
+                Crew(launcher, command, workers, own / "workers").work(studies, display.update)
         display.close()
         written = []
         for candidate, study in zip(sweeping.candidates, studies, strict=True):
@@ -87,6 +84,13 @@ def sweep(
 def default_storage(folder: Path, name: str) -> str:
     """Return the address of a sweep's own SQLite database."""
     return f"sqlite:///{(folder / name / DATABASE).resolve()}"
+
+
+def worker_command(name: str, place: Storage, folder: Path, plugins: Sequence[Path]) -> list[str]:
+    """Return the command of a worker that ends with its standard input."""
+    files = [text for file in plugins for text in ("--plugin", str(file))]
+    where = ["--storage", place.address, "--folder", str(folder)]
+    return [sys.executable, "-m", "mtbench", "sweep-worker", name, "--attached", *where, *files]
 
 
 def launcher_of(experiment: Experiment, registry: Registry, where: str) -> Launcher:
@@ -104,11 +108,9 @@ def prepared(sweeping: Sweeping, place: Storage, name: str) -> list[ModelStudy]:
     Raises MTBenchError if one was made of something else, or has used more slots than are asked for.
     """
     budget = sweeping.experiment.sweep
-    content = sweeping.experiment.model_dump(mode="json", exclude_unset=True)
-    content |= {"sweep": budget.model_dump(mode="json")}
     studies = []
     for candidate in sweeping.candidates:
-        study = place.make(f"{name}/{candidate.label}", candidate.made_of, content, budget)
+        study = place.make(f"{name}/{candidate.label}", candidate.made_of, sweeping.experiment)
         if (used := len(study.slots().used)) > budget.trials:
             raise MTBenchError(
                 f"{sweeping.where}: sweep.trials: study '{study.name}' has used {used} slots already, and models are "
@@ -128,8 +130,11 @@ class Crew:
     size: int
     logs: Path
 
-    def work(self, studies: Sequence[ModelStudy], display: Display) -> None:
-        """Return when all slots are used. Raises MTBenchError if workers die and die again without using any."""
+    def work(self, studies: Sequence[ModelStudy], show: Callable[[Sequence[History]], None]) -> None:
+        """Return when all slots are used; ``show`` is called meanwhile.
+
+        Raises MTBenchError if workers die and die again without using any.
+        """
         workers: dict[int, Worker] = {}
         unlucky, before = 0, _used(studies)
         try:
@@ -137,20 +142,21 @@ class Crew:
                 if used > before:
                     unlucky, before = 0, used
                 for number in range(self.size):
-                    if number in workers and not workers[number].ended():
-                        continue
                     if number in workers:
+                        how = workers[number].ended()
+                        if how is None:
+                            continue
                         unlucky += 1
                         if unlucky >= UNLUCKY * self.size:
                             raise MTBenchError(
-                                f"{unlucky} workers ended without using a slot; "
-                                f"the last lines of {self._log(number)}:\n{_tail(self._log(number))}"
+                                f"{unlucky} workers ended without using a slot, the last with: {how}; "
+                                f"the end of {self._log(number)}:\n{_tail(self._log(number))}"
                             )
                     workers[number] = self.launcher.start(Job(self.command, number, self.size, self._log(number)))
-                display.update([history(study) for study in studies])
+                show([history(study) for study in studies])
                 time.sleep(POLL_SECONDS)
         finally:
-            display.update([history(study) for study in studies])
+            show([history(study) for study in studies])
             for worker in workers.values():
                 worker.stop()
 

@@ -117,6 +117,7 @@ class Sweeping:
         return found
 
     def planned(self, index: int, values: dict[str, Any]) -> Plan:
+        """Return the plan of one model with these settings; the others are the experiment's."""
         plan = experiments.plan(applied(self.experiment, index, values), self.registry, self.where)
         training = plan.experiment.training.for_rows(self.columns.counts["train"])
         return replace(plan, experiment=plan.experiment.model_copy(update={"training": training}))

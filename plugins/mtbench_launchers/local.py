@@ -46,9 +46,10 @@ class Process(NamedTuple):
 
     process: subprocess.Popen[bytes]
 
-    def ended(self) -> bool:
-        """Return whether it is no more."""
-        return self.process.poll() is not None
+    def ended(self) -> str | None:
+        """Return its exit status, None while it is alive."""
+        status = self.process.poll()
+        return None if status is None else f"exit status {status}"
 
     def stop(self) -> None:
         """Close its standard input, and kill it if it does not end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mtbench.tuning.launcher import Job
 
 STOP_SECONDS = 60
+POLL_SECONDS = 0.2
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -74,20 +76,25 @@ class Task(NamedTuple):
     ray: Any
     reference: Any
 
-    def ended(self) -> bool:
-        """Return whether it is no more; one that waits for a node is alive."""
+    def ended(self) -> str | None:
+        """Return how it ended; one that waits for a node has not."""
         ready, _ = self.ray.wait([self.reference], timeout=0)
-        return bool(ready)
+        if not ready:
+            return None
+        try:
+            return f"exit status {self.ray.get(self.reference)}"
+        except self.ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[-1]
 
     def stop(self) -> None:
         """Cancel the task, whose process ends with it."""
-        if not self.ended():
+        if self.ended() is None:
             self.ray.cancel(self.reference)
             self.ray.wait([self.reference], timeout=STOP_SECONDS)
 
 
-def _work(command: list[str], log: str, threads: int) -> None:
-    """Run a worker and wait for it; it ends when this process does, for that holds its standard input."""
+def _work(command: list[str], log: str, threads: int) -> int:
+    """Run a worker and return its exit status; it ends when this process does, which holds its standard input."""
     os.makedirs(os.path.dirname(log), exist_ok=True)  # noqa: PTH103, PTH120 - runs on other machines, on text alone
     environment = os.environ | dict.fromkeys(THREADS, str(threads))
     with open(log, "ab") as file:  # noqa: PTH123
@@ -95,9 +102,11 @@ def _work(command: list[str], log: str, threads: int) -> None:
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment, start_new_session=True
         )
         try:
-            process.wait()
+            while process.poll() is None:  # a wait would not notice that the task is cancelled
+                time.sleep(POLL_SECONDS)
         except BaseException:
             assert process.stdin is not None
             process.stdin.close()
             process.wait(STOP_SECONDS)
             raise
+        return process.returncode

@@ -402,9 +402,7 @@ def test_a_failing_observer_is_reported_and_the_others_still_observe(site):
 
 
 def test_what_plugins_print_does_not_reach_stdout(site, capsys):
-    site.install(
-        "acme", "print('hello')\n" + launcher("cloud", "acme.cloud:Cloud"), cloud="print('again')\n" + CLOUD
-    )
+    site.install("acme", "print('hello')\n" + launcher("cloud", "acme.cloud:Cloud"), cloud="print('again')\n" + CLOUD)
     Registry.load().resolve("launcher", "cloud")
     assert capsys.readouterr() == ("", "hello\nagain\n")
 

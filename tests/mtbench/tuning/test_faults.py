@@ -1,4 +1,4 @@
-"""Real processes, real signals, a real PostgreSQL: whatever is killed, the same command ends with every slot used once."""
+"""Real processes, real signals, a real PostgreSQL: whatever is killed, every slot is used once in the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from mtbench.experiment import Sweep
 from mtbench.record import read_all
 from mtbench.tuning.history import history
 from mtbench.tuning.studies import ModelStudy, Storage
-
 from tests.mtbench.tuning.conftest import SWEEP
 
 TRIALS = 6
@@ -35,7 +34,10 @@ class Running:
         self.folder = folder
         self.log = folder / "log"
         self.log.touch()
-        experiment = SWEEP | {"models": [{"name": "dial", "seconds": seconds}], "sweep": {"trials": TRIALS, "heartbeat": 1}}
+        experiment = SWEEP | {
+            "models": [{"name": "dial", "seconds": seconds}],
+            "sweep": {"trials": TRIALS, "heartbeat": 1},
+        }
         (folder / "e.yaml").write_text(yaml.safe_dump(experiment))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mtbench", "sweep", "e.yaml", "--workers", "2", *options],
@@ -130,9 +132,8 @@ def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path):
     assert status == 0, err
     assert len(check_all_used(address, tmp_path)) == len(before)
     assert "its record is there" in err
-    report = subprocess.run(
-        [sys.executable, "-m", "mtbench", "sweep", "report", "e.yaml"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "mtbench", "sweep", "report", "e.yaml"]
+    report = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     page = Path(report.stdout.strip()).read_text()
     assert page.count("<svg") >= 4
     assert "://" not in page.replace("http://www.w3.org/", "")
@@ -164,9 +165,13 @@ def postgresql(folder):
         command = [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
         server.append(
             subprocess.Popen(
-                [*command, "-c", "unix_socket_directories="], user=user, cwd="/", start_new_session=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [*command, "-c", "unix_socket_directories="],
+                user=user,
+                cwd="/",
+                start_new_session=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         )
         ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
         until = time.monotonic() + PATIENCE

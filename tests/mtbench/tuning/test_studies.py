@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Sweep
+from mtbench.experiment import Sweep, load
 from mtbench.tuning.studies import REASON, RELEASED, ModelStudy, Storage, differences, slots
 
 MADE = {"data": {"sha256": "aa"}, "space": {"x": {"low": 0.0, "high": 1.0, "log": False}}}
@@ -19,9 +19,9 @@ DEFAULTS = {"x": 0.25}
 
 
 def made(folder, name="s/m", made_of=MADE, **asked):
-    sweep = Sweep(**({"trials": 4, "heartbeat": 1} | asked))
-    storage = Storage(f"sqlite:///{folder}/sweep.db", sweep.heartbeat)
-    study = storage.make(name, made_of, {"dataset": "planted"}, sweep)
+    sweep = {"trials": 4, "heartbeat": 1} | asked
+    experiment = load({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
+    study = Storage(f"sqlite:///{folder}/sweep.db", experiment.sweep.heartbeat).make(name, made_of, experiment)
     study.queue(DEFAULTS)
     return study
 
@@ -162,7 +162,9 @@ EVENTS = st.lists(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS, st.integers(1, 3), st.integers(0, 2))
-def test_whatever_happens_exactly_as_many_slots_are_used_as_were_asked_for(events, trials, retries):
+def test_whatever_happens_exactly_as_many_slots_are_used_as_were_asked_for(  # noqa: C901, PLR0912 - a line per event
+    events, trials, retries
+):
     with TemporaryDirectory() as folder:
         study = made(Path(folder), trials=trials, retries=retries)
         held, died, used = [], dict.fromkeys(range(9), 0), set()
@@ -189,7 +191,7 @@ def test_whatever_happens_exactly_as_many_slots_are_used_as_were_asked_for(event
                 else:
                     study.storage.set_trial_state_values(taken.trial._trial_id, TrialState.FAIL)
                     died[taken.slot] += 1
-                if event in {"complete", "prune", "fail"} or died[taken.slot] > retries and event == "die":
+                if event in {"complete", "prune", "fail"} or (died[taken.slot] > retries and event == "die"):
                     used.add(taken.slot)
             assert set(study.slots().used) >= used
         for taken in held:
@@ -254,8 +256,9 @@ def test_an_address_that_is_none_is_refused(url, message):
 
 def test_a_database_that_is_not_there_is_said_to_be_gone_without_its_password():
     storage = Storage("postgresql://me:secret@127.0.0.1:9/none")
-    with pytest.raises(MTBenchError, match="the storage postgresql.*refused.*the same command goes on") as caught, (
-        storage.reached()
+    with (
+        pytest.raises(MTBenchError, match=r"the storage postgresql.*refused.*the same command goes on") as caught,
+        storage.reached(),
     ):
         storage.names("s")
     assert "secret" not in str(caught.value)

@@ -130,7 +130,10 @@ def test_nothing_is_left_of_trainings_that_are_done(begin, tmp_path):
     [
         ({"sweep": {"seed": 1}}, r"sweep.seed: 1 is one of the seeds; the best settings are judged on fresh seeds"),
         ({"training": {"devices": 2, "accelerator": "cpu"}}, "training.devices: a trial is one process"),
-        ({"models": ["means"], "dataset": {"name": "planted", "rows": 3000, "ids": False}}, "model 'means' needs the id"),
+        (
+            {"models": ["means"], "dataset": {"name": "planted", "rows": 3000, "ids": False}},
+            "model 'means' needs the id",
+        ),
     ],
 )
 @pytest.mark.usefixtures("dial")
@@ -143,7 +146,7 @@ def test_a_worker_whose_data_or_code_differ_is_refused(begin, tmp_path, dial):
     _, [study] = begin()
     text = dial.read_text()
     dial.write_text(text.replace("0.5 + 4", "0.5 + 5"))
-    with pytest.raises(MTBenchError, match=r"made of something else(.|\n)*model.provenance.sha256: then '\w+\.\.\.\w+', now"):
+    with pytest.raises(MTBenchError, match=r"made of something else(.|\n)*model.provenance.sha256: then '\w+\.{3}"):
         work("test", str(study.place), tmp_path)
     dial.write_text(text)
     assert work("test", str(study.place), tmp_path) == 4

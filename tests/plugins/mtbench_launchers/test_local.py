@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mtbench_launchers.local import Local, share, usable_cores, visible_gpus
 
 from mtbench.schema import Settings
 from mtbench.tuning.launcher import Job
+from mtbench_launchers.local import Local, share, usable_cores, visible_gpus
 
 SAY = """
 import os, sys
-print(os.environ["OMP_NUM_THREADS"], sorted(os.sched_getaffinity(0)), os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+threads, gpu = os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES")
+print(threads, sorted(os.sched_getaffinity(0)), gpu, flush=True)
 sys.stdin.read()
 print("closed", flush=True)
 """
@@ -26,24 +28,21 @@ def test_cores_are_shared_out_evenly(count, of):
     assert all(groups)
     assert all(group == list(range(group[0], group[0] + len(group))) for group in groups)
     if of <= count:
-        assert sum(groups, []) == cores
+        assert list(chain(*groups)) == cores
         assert max(map(len, groups)) - min(map(len, groups)) <= 1
     else:
         assert {len(group) for group in groups} == {1}
-        assert set(sum(groups, [])) == set(cores)
+        assert set(chain(*groups)) == set(cores)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no processes")
 def test_a_worker_has_its_cores_and_threads_and_ends_when_its_input_does(tmp_path):
     launcher, logs = Local(Settings()), [tmp_path / "logs" / f"{number}" for number in range(2)]
-    workers = [
-        launcher.start(Job([sys.executable, "-c", SAY], number, 2, log)) for number, log in enumerate(logs)
-    ]
-    assert not any(worker.ended() for worker in workers)
+    workers = [launcher.start(Job([sys.executable, "-c", SAY], number, 2, log)) for number, log in enumerate(logs)]
+    assert all(worker.ended() is None for worker in workers)
     for worker in workers:
         worker.stop()
-        assert worker.ended()
-        assert worker.process.returncode == 0
+        assert worker.ended() == "exit status 0"
     for number, log in enumerate(logs):
         cores = share(usable_cores(), number, 2)
         first, last = log.read_text().splitlines()

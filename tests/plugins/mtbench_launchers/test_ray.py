@@ -6,13 +6,13 @@ import threading
 import time
 
 import pytest
-from mtbench_launchers.ray import Ray, RayConfig
 from optuna.trial import TrialState
 
 from mtbench.errors import MTBenchError
 from mtbench.tuning.launcher import Job
 from mtbench.tuning.studies import ModelStudy, Storage
 from mtbench.tuning.sweep import sweep
+from mtbench_launchers.ray import Ray, RayConfig
 from tests.mtbench.tuning.conftest import DIAL, SWEEP
 
 ray = pytest.importorskip("ray")
@@ -20,7 +20,16 @@ PATIENCE = 180
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def log(tmp_path, monkeypatch):
+    """Return a file that names the process of every fit; it is set before the nodes start."""
+    path = tmp_path / "log"
+    path.touch()
+    monkeypatch.setenv("DIAL_LOG", str(path))
+    return path
+
+
+@pytest.fixture
+def cluster(monkeypatch, log):  # noqa: ARG001
     """Return a cluster of two nodes on this machine, beside the head, that have room for one worker each."""
     from ray.cluster_utils import Cluster  # noqa: PLC0415
 
@@ -34,12 +43,11 @@ def cluster(monkeypatch):
     made.shutdown()
 
 
-def test_a_node_is_lost_and_the_sweep_completes(cluster, tmp_path, monkeypatch):
+def test_a_node_is_lost_and_the_sweep_completes(cluster, log, tmp_path, monkeypatch):
     made, nodes = cluster
-    plugin, log = tmp_path / "dial.py", tmp_path / "log"
+    plugin = tmp_path / "dial.py"
     # the node that a fit runs on is found by the process that Ray's node started
     plugin.write_text(DIAL.replace('f"{os.getpid()} {self', 'f"{os.getppid()} {self'))
-    log.touch()
     monkeypatch.chdir(tmp_path)
     lost = []
 
@@ -51,13 +59,11 @@ def test_a_node_is_lost_and_the_sweep_completes(cluster, tmp_path, monkeypatch):
         made.remove_node(nodes[0], allow_graceful=False)
         lost.append(len(log.read_text().splitlines()))
 
-    monkeypatch.setenv("DIAL_LOG", str(log))
-    monkeypatch.setenv("MTBENCH_PLUGINS", str(plugin))
     thread = threading.Thread(target=lose)
     thread.start()
     content = SWEEP | {"models": [{"name": "dial", "seconds": 2.0}]}
     content["sweep"] = {"trials": 8, "heartbeat": 1, "launcher": {"name": "ray", "address": made.address}}
-    (written,) = sweep(content, name="nodes", workers=2)
+    (written,) = sweep(content, name="nodes", workers=2, plugins=[plugin])
     thread.join()
     study = ModelStudy(Storage(f"sqlite:///{tmp_path}/sweeps/nodes/sweep.db", 1), "nodes/dial", sweep_of(content))
     finished = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE]
@@ -81,9 +87,9 @@ def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # no
     while not (tmp_path / "logs" / "0").is_file() or not (tmp_path / "logs" / "0").read_text():
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert not worker.ended()
+    assert worker.ended() is None
     worker.stop()
-    assert worker.ended()
+    assert worker.ended() is not None
     launcher.close()
     assert ray.is_initialized()  # it was not this launcher's
     until = time.monotonic() + PATIENCE
@@ -94,6 +100,6 @@ def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # no
 
 def test_a_cluster_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("nobody answers")))
-    with pytest.raises(MTBenchError, match="ray: no cluster at 10.0.0.1:6379: nobody answers"):
+    with pytest.raises(MTBenchError, match=r"ray: no cluster at 10.0.0.1:6379: nobody answers"):
         Ray(RayConfig(address="10.0.0.1:6379"))
     assert os.environ.get("RAY_ADDRESS") is None
