@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,16 +107,13 @@ def _outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
 def importances(study: ModelStudy) -> dict[str, float]:
     """Return how much each setting decides the score, empty if too few trials finished.
 
-    By PED-ANOVA (Watanabe et al., IJCAI 2023).
+    By fANOVA (Hutter et al., ICML 2014), which of Optuna's ways finds what decides with the fewest trials.
     """
     finished = [each for each in study.trials() if each.state == TrialState.COMPLETE]
     if len(finished) < ENOUGH or len({each.value for each in finished}) == 1:
         return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return optuna.importance.get_param_importances(
-            study.study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
-        )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study.study, evaluator=evaluator)
 
 
 def ranks(histories: Sequence[History]) -> dict[str, list[int | None]]:

@@ -10,7 +10,7 @@ import pytest
 
 from mtbench import record as records_
 from mtbench.board.page import build
-from mtbench.board.summary import UNDEFINED
+from mtbench.board.summary import UNDEFINED, differences
 from mtbench.errors import MTBenchError
 
 VOID = {"meta", "link", "path"}
@@ -167,6 +167,32 @@ def test_what_may_be_compared_shares_a_table_and_is_told_apart(page, make_record
     (table,) = main_tables(html)
     names = sorted(cells[0] for cells in table[1:4])
     assert names == ["mmoe unranked experts 16", "mmoe unranked experts 8", "ple unranked training.learning_rate 0.01"]
+
+
+CODE = {"distribution": "mtbench", "version": "0.1.0", "sha256": "5d41402abc4b2a76b9719d911017c592"}
+TUNED = {"kind": "tuned", "sampler": "tpe", "pruner": "median", "seed": 1000}
+SPACE = {"model.experts": {"low": 2, "high": 16, "log": False}, "training.learning_rate": [0.001, 0.01], "balancer": []}
+
+
+def test_what_a_sweep_chose_tells_no_rows_apart_but_its_budget_does(page, make_record):
+    def tuned(model, experts, rate, balancer, trials):
+        return make_record(
+            model,
+            settings={"experts": experts, "levels": 1},
+            training={"max_epochs": 5, "learning_rate": rate},
+            balancer={"name": balancer, "settings": {}, "provenance": CODE},
+            budget=TUNED | {"trials": trials, "space": SPACE},
+        )
+
+    same = [tuned("mmoe", 4, 0.001, "equal", 20), tuned("mmoe", 6, 0.01, "dwa", 20)]
+    assert [set(each) for each in differences(same)] == [set(), set()]
+    other = [*same, tuned("ple", 4, 0.001, "equal", 40), make_record("ple", training={"max_epochs": 5})]
+    found = differences(other)
+    assert found[2]["budget"] == "tuned, 40 trials (tpe, pruner median, seed 1000)"
+    assert found[3]["budget"] == "default settings"
+    text = page(tuned("mmoe", 4, 0.001, "equal", 20), make_record("ple"))
+    assert "tuned, 20 trials (tpe, pruner median, seed 1000)" in text
+    assert "default settings" in text
 
 
 def test_a_metric_of_two_versions_has_two_columns(page, make_record):

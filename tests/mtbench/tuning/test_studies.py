@@ -246,7 +246,7 @@ def test_many_differences_are_cut_short():
     ("url", "message"),
     [
         ("sweep.db", r"no database address; write sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
-        ("mysql://me@host/x", "there is no storage of this kind; use sqlite or postgresql"),
+        ("mysql://me@host/x", "mysql is not supported; use sqlite or postgresql"),
     ],
 )
 def test_an_address_that_is_none_is_refused(url, message):
