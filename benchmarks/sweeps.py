@@ -15,7 +15,7 @@ import os
 import tempfile
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,6 +29,9 @@ from mtbench.tuning.studies import SLOT, Storage
 from mtbench.tuning.sweep import Crew, launcher_of, prepared, worker_command
 from mtbench.tuning.trials import Sweeping
 from mtbench.tuning.worker import work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
 RATES = (1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3, 1.28e-2)
@@ -78,9 +81,11 @@ def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[Hist
     return history(studies[0]), seconds.total_seconds()
 
 
-def grid(content: dict[str, Any], folder: Path) -> History:
+def grid(
+    content: dict[str, Any], folder: Path, rates: Sequence[float] = RATES, widths: Sequence[int] = WIDTHS
+) -> History:
     """Return the trials of every width with every learning rate."""
-    cells = list(product(RATES, WIDTHS))
+    cells = list(product(rates, widths))
     asked = load(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
     sweeping = Sweeping(asked, Registry.load())
     [candidate] = sweeping.candidates

@@ -44,6 +44,7 @@ TITLES = {
     "profile_step": "A training step",
     "step_cost": "Many rows, large vocabularies",
     "task_scaling": "One more task",
+    "sweeps": "What a sweep is worth",
     "evaluation": "Metrics by user",
     "startup": "Until something happens",
     "scale": "Preparation and macro graphs",

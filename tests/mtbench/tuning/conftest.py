@@ -28,7 +28,9 @@ class Dial(Reference):
 
     class Config(Settings):
         dial: Annotated[float, FloatRange(0.0, 1.0)] = Field(0.2, description="Best at 0.7.")
-        fault: Annotated[Literal["none", "bug", "memory", "harmless"], Choice(("none",))] = Field("none", description="What fails.")
+        fault: Annotated[Literal["none", "bug", "memory", "harmless"], Choice(("none",))] = Field(
+            "none", description="What fails."
+        )
         seconds: float = Field(0.0, description="Time that a fit takes.")
 
     def fit(self, train, valid):

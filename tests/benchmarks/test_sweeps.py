@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import pytest
+
+
+def test_a_grid_tries_every_width_with_every_rate(load, tmp_path):
+    sweeps = load("sweeps")
+    content = sweeps["experiment"](2000, 1)
+    found = sweeps["grid"](content, tmp_path, rates=(1e-4, 1e-2), widths=(2, 16))
+    tried = [(each.params["training.learning_rate"], each.params["model.bottom_layers"]) for each in found.outcomes]
+    assert tried == list(product((1e-4, 1e-2), ("[2]", "[16]")))
+    assert sweeps["epochs"](found) == 4
+    assert sweeps["auc"](found) == pytest.approx(sum(found.best.tasks.values()) / 3)
+
+
+def test_a_sweep_in_this_process_and_its_time(load, tmp_path):
+    sweeps = load("sweeps")
+    found, seconds = sweeps["swept"](sweeps["experiment"](2000, 1, trials=2), tmp_path)
+    assert len(found.finished) == 2
+    assert seconds >= sum(each.seconds for each in found.outcomes)
+
+
+def test_lines_are_written_as_json_and_as_a_table(load, tmp_path):
+    lines = [{"what": "one", "trials": 3, "auc": 0.75}, {"what": "two", "trials": 3, "epochs_saved": 0.4321}]
+    load("sweeps")["write"](lines, tmp_path)
+    assert json.loads((tmp_path / "sweeps.json").read_text()) == lines
+    head, rule, one, two = (tmp_path / "sweeps.md").read_text().splitlines()
+    assert head.split(" | ")[:3] == ["| what", "trials", "auc"]
+    assert rule.count("---") == head.count(" | ") + 1
+    assert one.startswith("| one | 3 | 0.7500 |")
+    assert "| 43% |" in two
