@@ -3,9 +3,10 @@
     python benchmarks/peers.py
 
 makes an environment for each peer from ``peers/*.txt``, runs mtbench and the peers in turn, round by round so that a
-busy machine slows all of them alike, and writes ``results/peers.{json,md,svg}`` after each model. Ratios are the
-result: rates and times are the best of the rounds. Test AUC, computed here for all, shows that nobody is fast by being
-wrong.
+busy machine slows all of them alike, and writes ``results/peers.{json,md,svg}`` after each model; what stands there of
+other models, from the same machine, is kept. Ratios are the result: rates and times are the best of the rounds. Shares
+are of the machine's matrix products as they were measured beside each model. Test AUC, computed here for all, shows
+that nobody is fast by being wrong.
 
 Everyone starts from the same CSV of values as a dataset has them: without multi-valued features, which no two peers
 take alike, its numbers without gaps and heavy tails made logarithms. Time counts from the start of the process to the
@@ -29,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -50,7 +52,7 @@ from mtbench.data.sources import locate
 from mtbench.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE / "peers"
@@ -242,7 +244,7 @@ def with_shares(result: dict[str, Any], of_a_row: float, rate: float) -> dict[st
     if "error" in result:
         return result
     each = {"training": 3 * of_a_row, "evaluation": of_a_row}
-    return result | {"share": {name: result[name] * needed / rate for name, needed in each.items()}}
+    return result | {"products": rate, "share": {name: result[name] * needed / rate for name, needed in each.items()}}
 
 
 def cell(result: dict[str, Any] | None, name: str) -> str:
@@ -278,8 +280,13 @@ def lines(results: Sequence[dict[str, Any]], name: str) -> list[list[str]]:
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
-    machine = report["machine"]
-    text = [", ".join(f"{name} {value}" for name, value in machine.items()) + ".", ""]
+    rates = [one["products"] / 1e9 for one in report["results"] if "products" in one]
+    facts = [f"{name} {value}" for name, value in report["machine"].items()]
+    facts += [f"matrix products {min(rates):.0f} to {max(rates):.0f} GFLOP/s"] if rates else []
+    for size in dict.fromkeys(one["size"] for one in report["results"]):
+        one = next(each for each in report["results"] if each["size"] == size)
+        facts.append(f"{size} {one['epochs']} epochs, {one['rows'] or 'all'} rows, {one['rounds']} rounds")
+    text = ["; ".join(facts) + ".", ""]
     for name, measure in MEASURES.items():
         header, *rows = lines(report["results"], name)
         text += [f"**{measure.meaning}**", ""]
@@ -340,41 +347,44 @@ def main(
             (name, of): written(table_of(name, sizes[of].rows), Path(folder) / f"{name}-{of}.csv")
             for name, of in product(dataset, size)
         }
-        rates: list[float] = []
+        rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         found: dict[Case, list[dict[str, Any]]] = {}
         for number in range(rounds):
             for case in track(cases, f"round {number + 1}", console=console):
-                if case.framework == framework[0]:
-                    rates.append(product_rate())
+                rates[case[:3]].append(product_rate())
                 given, truth = tables[case[:2]]
                 job = job_of(given, case, sizes[case.size], seed=number)
                 found.setdefault(case, []).append(run(pythons[case.framework], job, truth))
                 if case.framework == framework[-1]:
-                    measured = results_of(found, {case: tables[case[:2]][0] for case in found}, max(rates))
-                    write({"machine": machine(max(rates), number + 1, sizes), "results": measured}, results)
+                    measured = [
+                        done._asdict()
+                        | conditions(sizes[done.size], len(several))
+                        | with_shares(best(several), operations(done, tables[done[:2]][0]), max(rates[done[:3]]))
+                        for done, several in found.items()
+                    ]
+                    write({"machine": machine(), "results": measured}, results)
     show(measured, console)
 
 
-def results_of(
-    found: Mapping[Case, list[dict[str, Any]]], rows: Mapping[Case, Rows], rate: float
-) -> list[dict[str, Any]]:
-    """Return what was measured so far, each case's rounds as one."""
-    return [
-        case._asdict() | with_shares(best(several), operations(case, rows[case]), rate)
-        for case, several in found.items()
-    ]
+def conditions(size: Size, rounds: int) -> dict[str, Any]:
+    """Return what a case's numbers depend on, beside the machine."""
+    return {"rounds": rounds, "epochs": size.epochs, "rows": size.rows}
 
 
-def machine(rate: float, rounds: int, sizes: Mapping[str, Size]) -> dict[str, Any]:
-    """Return what the numbers depend on."""
+def machine() -> dict[str, Any]:
+    """Return what all numbers depend on."""
     return {
-        "CPUs": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "matrix products": f"{rate / 1e9:.0f} GFLOP/s",
-        "rounds": rounds,
-        **{name: f"{size.epochs} epochs, {size.rows or 'all'} rows" for name, size in sizes.items()},
-    }
+        "CPUs": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads(), "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def together(report: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with what an earlier one has of other cases on the same machine, in the usual order."""
+    now = {tuple(one[name] for name in Case._fields): one for one in report["results"]}
+    then = {tuple(one[name] for name in Case._fields): one for one in before["results"]}
+    known = (then if before["machine"] == report["machine"] else {}) | now
+    order = [case for case in product(DATASETS, SIZES, MODELS, FRAMEWORKS) if case in known]
+    return report | {"results": [known[case] for case in order]}
 
 
 def written(table: tuple[pa.Table, list[str], list[str], list[str]], path: Path) -> tuple[Rows, np.ndarray]:
@@ -405,6 +415,8 @@ def operations(case: Case, rows: Rows) -> float:
 def write(report: dict[str, Any], folder: Path) -> None:
     """Write all results, their tables and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "peers.json").is_file():
+        report = together(report, json.loads((folder / "peers.json").read_text()))
     (folder / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "peers.md").write_text(markdown(report))
     plot(report["results"], folder / "peers.svg")

@@ -228,7 +228,7 @@ class ModelStudy:
         if self.sweep.pruner == "halving":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
         if self.sweep.pruner == "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0)
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
         return optuna.pruners.NopPruner()
 
 

@@ -111,7 +111,8 @@ def test_tables_and_plot_say_what_was_not_available(peers, tmp_path):
         result("mtbench", model="ple"),
         {"dataset": "d", "size": "s", "model": "ple", "framework": "other", "error": "ValueError: no such model"},
     ]
-    report = {"machine": {"CPUs": 2}, "results": results}
+    conditions = {"epochs": 5, "rows": None, "rounds": 1, "products": 3e11}
+    report = {"machine": {"CPUs": 2}, "results": [conditions | one for one in results]}
     printed = Console(file=StringIO(), width=200)
     peers["write"](report, tmp_path)
     peers["show"](results, printed)
@@ -123,6 +124,20 @@ def test_tables_and_plot_say_what_was_not_available(peers, tmp_path):
     assert "not available" in printed.file.getvalue()
     assert json.loads((tmp_path / "peers.json").read_text()) == report
     assert "mtbench" in (tmp_path / "peers.svg").read_text()
+    assert text.startswith("CPUs 2; matrix products 300 to 300 GFLOP/s; s 5 epochs, all rows, 1 rounds.\n")
+
+
+def test_what_was_measured_before_of_other_models_stays_on_the_same_machine_alone(peers):
+    def report(machine, *models):
+        case = {"dataset": "census-income", "size": "narrow", "framework": "mtbench"}
+        return {"machine": {"CPUs": machine}, "results": [case | {"model": name, "of": machine} for name in models]}
+
+    both = peers["together"](report(2, "mmoe"), report(2, "ple", "shared-bottom") | {})
+    assert [one["model"] for one in both["results"]] == ["shared-bottom", "mmoe", "ple"]
+    assert peers["together"](report(2, "mmoe"), report(4, "ple")) == report(2, "mmoe")
+    newer = report(2, "mmoe")
+    newer["results"][0]["of"] = 3
+    assert peers["together"](newer, report(2, "mmoe")) == newer
 
 
 def test_every_framework_has_a_script_that_parses_and_pinned_requirements(peers):
