@@ -72,8 +72,8 @@ def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[Hist
     storage = f"sqlite:///{folder}/sweep.db"
     studies = prepared(sweeping, Storage(storage, asked.sweep.heartbeat), "bench")
     if workers:
-        command = worker_command("bench", Storage(storage), folder, ())
-        Crew(launcher_of(asked, registry, "bench"), command, workers, folder / "workers").work(studies, lambda _: None)
+        command, launcher = worker_command("bench", folder, ()), launcher_of(asked, registry, "bench")
+        Crew(launcher, command, storage, workers, folder / "workers").work(studies, lambda _: None)
     else:
         work("bench", storage, folder)
     trials = studies[0].trials()

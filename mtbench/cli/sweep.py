@@ -35,7 +35,12 @@ app = typer.Typer(
 
 FolderOption = Annotated[Path, typer.Option(help="Folder for sweeps; each has a folder of its name there.")]
 StorageOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Database; SQLite in the folder unless given: postgresql://...")
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="MTBENCH_STORAGE",
+        help="Database, such as postgresql://USER@HOST/DATABASE; SQLite in the folder unless given.",
+    ),
 ]
 
 

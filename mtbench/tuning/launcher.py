@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from mtbench.schema import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -19,6 +19,8 @@ class Job(NamedTuple):
     """
 
     command: Sequence[str]
+    environment: Mapping[str, str]
+    """What it needs beside the environment that it finds: the storage, whose password no list of processes may show."""
     number: int
     of: int
     log: Path

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)  # heartbeats and the constant liar
 
+STORAGE = "MTBENCH_STORAGE"
+"""Variable that names the database of sweeps."""
 SLOT, REASON, RELEASED, WORKER = "slot", "reason", "released", "worker"
 MADE_OF, EXPERIMENT = "made of", "experiment"
 DEAD_AFTER = 4
@@ -272,22 +274,23 @@ class Storage:
         connect = {"timeout": BUSY_SECONDS} if self.file else {}
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-        return RDBStorage(
-            self.address,
-            engine_kwargs={"connect_args": connect, "pool_pre_ping": True},
-            heartbeat_interval=self.heartbeat,
-            grace_period=DEAD_AFTER * self.heartbeat,
-        )
+        try:
+            return RDBStorage(
+                self.address,
+                engine_kwargs={"connect_args": connect, "pool_pre_ping": True},
+                heartbeat_interval=self.heartbeat,
+                grace_period=DEAD_AFTER * self.heartbeat,
+            )
+        except (NoSuchModuleError, ImportError) as error:
+            raise MTBenchError(
+                f"--storage {self}: its driver is not installed ({error}); `pip install 'mtbench[postgresql]'`"
+            ) from error
 
     @contextmanager
     def reached(self) -> Iterator[None]:
         """Turn what goes wrong with the database into MTBenchError."""
         try:
             yield
-        except (NoSuchModuleError, ImportError) as error:
-            raise MTBenchError(
-                f"--storage {self}: its driver is not installed ({error}); `pip install 'mtbench[postgresql]'`"
-            ) from error
         except (StorageInternalError, SQLAlchemyError) as error:
             cause = str(error.__cause__ or error).strip().splitlines()[0]
             raise MTBenchError(

@@ -19,7 +19,7 @@ from mtbench.tuning.history import History, history
 from mtbench.tuning.launcher import Job
 from mtbench.tuning.progress import Display
 from mtbench.tuning.space import applied
-from mtbench.tuning.studies import ModelStudy, Storage
+from mtbench.tuning.studies import STORAGE, ModelStudy, Storage
 from mtbench.tuning.trials import Sweeping
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def sweep(
         with place.reached():
             studies = prepared(sweeping, place, name)
             display.begin(sweeping.candidates, [history(study) for study in studies])
-            command = worker_command(name, place, own.parent, registry.files)
+            command = worker_command(name, own.parent, registry.files)
             with closing(launcher):
-                Crew(launcher, command, workers, own / "workers").work(studies, display.update)
+                Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
         display.close()
         written = []
         for candidate, study in zip(sweeping.candidates, studies, strict=True):
@@ -86,11 +86,10 @@ def default_storage(folder: Path, name: str) -> str:
     return f"sqlite:///{(folder / name / DATABASE).resolve()}"
 
 
-def worker_command(name: str, place: Storage, folder: Path, plugins: Sequence[Path]) -> list[str]:
-    """Return the command of a worker that ends with its standard input."""
+def worker_command(name: str, folder: Path, plugins: Sequence[Path]) -> list[str]:
+    """Return the command of a worker that ends with its standard input; the environment names the storage."""
     files = [text for file in plugins for text in ("--plugin", str(file))]
-    where = ["--storage", place.address, "--folder", str(folder)]
-    return [sys.executable, "-m", "mtbench", "sweep-worker", name, "--attached", *where, *files]
+    return [sys.executable, "-m", "mtbench", "sweep-worker", name, "--attached", "--folder", str(folder), *files]
 
 
 def launcher_of(experiment: Experiment, registry: Registry, where: str) -> Launcher:
@@ -127,6 +126,7 @@ class Crew:
 
     launcher: Launcher
     command: Sequence[str]
+    storage: str
     size: int
     logs: Path
 
@@ -152,7 +152,8 @@ class Crew:
                                 f"{unlucky} workers ended without using a slot, the last with: {how}; "
                                 f"the end of {self._log(number)}:\n{_tail(self._log(number))}"
                             )
-                    workers[number] = self.launcher.start(Job(self.command, number, self.size, self._log(number)))
+                    job = Job(self.command, {STORAGE: self.storage}, number, self.size, self._log(number))
+                    workers[number] = self.launcher.start(job)
                 show([history(study) for study in studies])
                 time.sleep(POLL_SECONDS)
         finally:

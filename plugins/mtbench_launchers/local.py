@@ -23,7 +23,7 @@ class Local(Launcher):
     def start(self, job: Job) -> Process:
         """Start a process on the cores, and with the GPU, of its number."""
         cores = share(usable_cores(), job.number, job.of)
-        environment = os.environ | dict.fromkeys(THREADS, str(len(cores)))
+        environment = os.environ | job.environment | dict.fromkeys(THREADS, str(len(cores)))
         if gpus := visible_gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[job.number % len(gpus)]
         job.log.parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,8 @@ class Ray(Launcher):
             retry_exceptions=False,
             name=f"mtbench worker {job.number}",
         )
-        return Task(self._ray, task.remote(list(job.command), str(job.log), self.config.cpus))
+        environment = dict(job.environment) | dict.fromkeys(THREADS, str(self.config.cpus))
+        return Task(self._ray, task.remote(list(job.command), environment, os.getcwd(), str(job.log)))  # noqa: PTH109
 
     def close(self) -> None:
         """Let go of the cluster."""
@@ -93,13 +94,19 @@ class Task(NamedTuple):
             self.ray.wait([self.reference], timeout=STOP_SECONDS)
 
 
-def _work(command: list[str], log: str, threads: int) -> int:
+def _work(command: list[str], environment: dict[str, str], folder: str, log: str) -> int:
     """Run a worker and return its exit status; it ends when this process does, which holds its standard input."""
     os.makedirs(os.path.dirname(log), exist_ok=True)  # noqa: PTH103, PTH120 - runs on other machines, on text alone
-    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    here = folder if os.path.isdir(folder) else None  # noqa: PTH112 - for relative paths in the experiment
     with open(log, "ab") as file:  # noqa: PTH123
         process = subprocess.Popen(  # noqa: S603 - mtbench itself
-            command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
+            env=os.environ | environment,
+            cwd=here,
+            start_new_session=True,
         )
         try:
             while process.poll() is None:  # a wait would not notice that the task is cancelled

@@ -15,6 +15,7 @@ from mtbench_launchers.local import Local, share, usable_cores, visible_gpus
 SAY = """
 import os, sys
 threads, gpu = os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES")
+assert os.environ["WORD"] == "x"
 print(threads, sorted(os.sched_getaffinity(0)), gpu, flush=True)
 sys.stdin.read()
 print("closed", flush=True)
@@ -38,7 +39,10 @@ def test_cores_are_shared_out_evenly(count, of):
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no processes")
 def test_a_worker_has_its_cores_and_threads_and_ends_when_its_input_does(tmp_path):
     launcher, logs = Local(Settings()), [tmp_path / "logs" / f"{number}" for number in range(2)]
-    workers = [launcher.start(Job([sys.executable, "-c", SAY], number, 2, log)) for number, log in enumerate(logs)]
+    workers = [
+        launcher.start(Job([sys.executable, "-c", SAY], {"WORD": "x"}, number, 2, log))
+        for number, log in enumerate(logs)
+    ]
     assert all(worker.ended() is None for worker in workers)
     for worker in workers:
         worker.stop()
@@ -66,5 +70,5 @@ def test_each_worker_has_a_gpu_in_turn(tmp_path, monkeypatch):
     monkeypatch.setattr("mtbench_launchers.local.visible_gpus", lambda: ["4", "7"])
     for number, gpu in enumerate(("4", "7", "4")):
         log = tmp_path / f"{number}"
-        Local(Settings()).start(Job([sys.executable, "-c", SAY], number, 3, log)).stop()
+        Local(Settings()).start(Job([sys.executable, "-c", SAY], {"WORD": "x"}, number, 3, log)).stop()
         assert log.read_text().splitlines()[0].endswith(f" {gpu}")

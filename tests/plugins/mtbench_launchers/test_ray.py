@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -80,9 +81,13 @@ def sweep_of(content):
 
 
 def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # noqa: ARG001
-    say = 'import os, sys; print(os.environ["OMP_NUM_THREADS"], flush=True); sys.stdin.read(); print("closed")'
+    say = (
+        'import os, sys; print(os.environ["OMP_NUM_THREADS"], os.environ["WORD"], os.getcwd(), flush=True); '
+        'sys.stdin.read(); print("closed")'
+    )
+    here = str(Path.cwd())
     launcher = Ray(RayConfig())
-    worker = launcher.start(Job([sys.executable, "-c", say], 0, 1, tmp_path / "logs" / "0"))
+    worker = launcher.start(Job([sys.executable, "-c", say], {"WORD": "word"}, 0, 1, tmp_path / "logs" / "0"))
     until = time.monotonic() + PATIENCE
     while not (tmp_path / "logs" / "0").is_file() or not (tmp_path / "logs" / "0").read_text():
         assert time.monotonic() < until
@@ -93,7 +98,7 @@ def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # no
     launcher.close()
     assert ray.is_initialized()  # it was not this launcher's
     until = time.monotonic() + PATIENCE
-    while (tmp_path / "logs" / "0").read_text().split() != ["1", "closed"]:
+    while (tmp_path / "logs" / "0").read_text().split() != ["1", "word", here, "closed"]:
         assert time.monotonic() < until
         time.sleep(0.1)
 
