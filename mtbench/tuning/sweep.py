@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from mtbench.tuning.trials import Candidate
 
 DATABASE = "sweep.db"
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 UNLUCKY = 3
 """Workers in a row that may die without a slot used."""
 
@@ -136,37 +139,39 @@ class Crew:
         Raises MTBenchError if workers die and die again without using any.
         """
         workers: dict[int, Worker] = {}
-        unlucky, before = 0, _used(studies)
+        slots = sum(study.sweep.trials for study in studies)
+        unlucky, before = 0, 0
         try:
-            while (used := _used(studies)) < sum(study.sweep.trials for study in studies):
+            while (used := self._shown(studies, show)) < slots:
                 if used > before:
                     unlucky, before = 0, used
                 for number in range(self.size):
-                    if number in workers:
-                        how = workers[number].ended()
-                        if how is None:
-                            continue
-                        unlucky += 1
-                        if unlucky >= UNLUCKY * self.size:
-                            raise MTBenchError(
-                                f"{unlucky} workers ended without using a slot, the last with: {how}; "
-                                f"the end of {self._log(number)}:\n{_tail(self._log(number))}"
-                            )
+                    how = workers[number].ended() if number in workers else "not begun"
+                    if how is None:
+                        continue
+                    unlucky += number in workers
+                    if unlucky >= UNLUCKY * self.size:
+                        raise MTBenchError(
+                            f"{unlucky} workers ended without using a slot, the last with: {how}; "
+                            f"the end of {self._log(number)}:\n{_tail(self._log(number))}"
+                        )
                     job = Job(self.command, {STORAGE: self.storage}, number, self.size, self._log(number))
                     workers[number] = self.launcher.start(job)
-                show([history(study) for study in studies])
                 time.sleep(POLL_SECONDS)
         finally:
-            show([history(study) for study in studies])
             for worker in workers.values():
                 worker.stop()
+            with suppress(StorageInternalError, SQLAlchemyError):  # what went wrong is said by another error
+                self._shown(studies, show)
+
+    def _shown(self, studies: Sequence[ModelStudy], show: Callable[[Sequence[History]], None]) -> int:
+        """Show how the studies stand; return how many slots are used."""
+        histories = [history(study) for study in studies]
+        show(histories)
+        return sum(len(each.outcomes) for each in histories)
 
     def _log(self, number: int) -> Path:
         return self.logs / f"{number}.log"
-
-
-def _used(studies: Sequence[ModelStudy]) -> int:
-    return sum(len(study.slots().used) for study in studies)
 
 
 def _tail(log: Path, lines: int = 10) -> str:
