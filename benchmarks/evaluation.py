@@ -8,15 +8,13 @@ number. Writes ``results/evaluation.{json,md}``; ratios are the result.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
+from sheets import Sheet, publish
 from torchmetrics.retrieval import RetrievalAUROC, RetrievalHitRate, RetrievalNormalizedDCG
 
 from mtbench.registry import Registry
@@ -89,15 +87,7 @@ def main(
         )
         for one in found
     ]
-    table = Table(*head, title=f"{users:,} users x {items} items")
-    for line in lines:
-        table.add_row(*line)
-    Console().print(table)
-    text = [f"{users:,} users x {items} items, {torch.get_num_threads()} threads.\n"]
-    text += [f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *lines)]
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
-    (results / "evaluation.md").write_text("\n".join(text) + "\n")
+    publish("evaluation", found, [Sheet(head, lines)], results, f"{users:,} users x {items} items")
 
 
 if __name__ == "__main__":

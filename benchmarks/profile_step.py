@@ -11,8 +11,6 @@ median over steps, the least of the rounds.
 from __future__ import annotations
 
 import copy
-import json
-import os
 import statistics
 import tempfile
 import time
@@ -23,8 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 import typer
 from peers import product_rate
-from rich.console import Console
-from rich.table import Table
+from sheets import Sheet, publish
 from torch.profiler import ProfilerActivity, profile
 
 from mtbench import experiment as experiments
@@ -175,20 +172,9 @@ def main(
     """Profile the training step of an experiment's models."""
     plan = experiments.plan(experiments.load(source, overrides or []), Registry.load(), str(source))
     keep_freed()
-    found, console = [], Console()
-    text = [f"{plan.experiment.dataset.name}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads.\n"]
-    for model in plan.models:
-        result = measured(plan, model, steps)
-        found.append(result)
-        table = Table(*HEADER, title=heading(result), title_justify="left")
-        text += [f"\n{heading(result)}\n", f"| {' | '.join(HEADER)} |", "| --- | ---: | ---: | ---: |"]
-        for line in lines(result, top):
-            table.add_row(*line)
-            text.append(f"| {' | '.join(line)} |")
-        console.print(table)
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "profile_step.json").write_text(json.dumps(found, indent=1) + "\n")
-    (results / "profile_step.md").write_text("\n".join(text) + "\n")
+    found = [measured(plan, model, steps) for model in plan.models]
+    sheets = [Sheet(HEADER, lines(result, top), heading(result)) for result in found]
+    publish("profile_step", found, sheets, results, plan.experiment.dataset.name)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from sheets import Sheet, publish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,15 +100,8 @@ def main(
 ) -> None:
     """Measure how long things take to begin."""
     found = measured(rounds)
-    table = Table("what", "seconds")
-    text = [f"{os.cpu_count()} CPUs, files in the system's cache.\n", "| what | seconds |", "| --- | ---: |"]
-    for name, value in found.items():
-        table.add_row(name, f"{value:.2f}")
-        text.append(f"| {name} | {value:.2f} |")
-    Console().print(table)
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "startup.json").write_text(json.dumps(found, indent=1) + "\n")
-    (results / "startup.md").write_text("\n".join(text) + "\n")
+    sheet = Sheet(("what", "seconds"), [(name, f"{value:.2f}") for name, value in found.items()])
+    publish("startup", found, [sheet], results, "files in the system's cache")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ size are the result. The largest needs 6 GB of memory.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -24,9 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 import typer
 from profile_step import WARMUP, step_seconds, steps_of
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table as Sheet
+from sheets import Sheet, publish
 
 from mtbench.data.batches import Batch
 from mtbench.data.prepare import prepare
@@ -123,15 +121,7 @@ def main(
         os.environ["MTBENCH_CACHE"] = cache
         found = measured(size, steps, rounds)
     head, *rows = lines(found)
-    sheet = Sheet(*head)
-    for row in rows:
-        sheet.add_row(*row)
-    Console().print(sheet)
-    text = [f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads, batches of {BATCH:,} rows.\n"]
-    text += [f"| {' | '.join(line)} |" for line in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "step_cost.json").write_text(json.dumps(found, indent=1) + "\n")
-    (results / "step_cost.md").write_text("\n".join(text) + "\n")
+    publish("step_cost", found, [Sheet(head, rows)], results, f"batches of {BATCH:,} rows")
 
 
 if __name__ == "__main__":

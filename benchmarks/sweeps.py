@@ -10,7 +10,6 @@ at equal trials; and the same sweep by one worker and by two of one thread each.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from itertools import product
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from sheets import Sheet, publish
 
 from mtbench.experiment import load
 from mtbench.registry import Registry
@@ -121,7 +119,7 @@ def main(
 
     def add(what: str, **values: float) -> None:
         lines.append({"what": what} | values)
-        write(lines, results)
+        publish("sweeps", lines, [sheet(lines)], results, f"{rows:,} planted rows, {most} epochs at most")
 
     with tempfile.TemporaryDirectory() as folder:
 
@@ -163,21 +161,16 @@ FORMS = {
 }  # fmt: skip
 
 
-def write(lines: list[dict[str, Any]], results: Path) -> None:
-    """Print the last line; write all as JSON and Markdown."""
-    heads = ["what", *FORMS]
-    cells = [
-        [line["what"], *(format(line[name], form) if name in line else "" for name, form in FORMS.items())]
-        for line in lines
-    ]
-    table = Table(*(head.replace("_", " ") for head in heads))
-    table.add_row(*cells[-1])
-    Console().print(table)
-    results.mkdir(exist_ok=True, parents=True)
-    (results / "sweeps.json").write_text(json.dumps(lines, indent=1) + "\n")
-    text = [f"| {' | '.join(head.replace('_', ' ') for head in heads)} |", "| --- |" + " ---: |" * len(FORMS)]
-    text += [f"| {' | '.join(row)} |" for row in cells]
-    (results / "sweeps.md").write_text("\n".join(text) + "\n")
+def sheet(lines: list[dict[str, Any]]) -> Sheet:
+    """Return the lines as a table."""
+    heads = ["what", *(name.replace("_", " ") for name in FORMS)]
+    return Sheet(
+        heads,
+        [
+            [line["what"], *(format(line[name], form) if name in line else "" for name, form in FORMS.items())]
+            for line in lines
+        ],
+    )
 
 
 if __name__ == "__main__":

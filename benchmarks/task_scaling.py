@@ -8,8 +8,6 @@ writes ``results/task_scaling.{json,md,svg}``. Ratios to one task are the result
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 from itertools import accumulate
 from pathlib import Path
@@ -17,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from sheets import Sheet, publish
 
 from mtbench.model import MultiTaskModel
 from mtbench.registry import Registry
@@ -93,14 +90,13 @@ def growth(results: Sequence[dict[str, Any]], measure: str) -> list[list[str]]:
     return [line for _, line in sorted(lines)]
 
 
-def markdown(results: Sequence[dict[str, Any]], tasks: Sequence[int], rows: int) -> str:
-    """Return the tables as Markdown."""
-    text = [f"Batches of {rows} rows, default settings, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads.\n"]
-    for measure, meaning in MEASURES.items():
-        text += [f"\n{meaning}, and its growth with the number of tasks:\n"]
-        text += [f"| model | {tasks[0]} | " + " | ".join(map(str, tasks[1:])) + " |", "| --- " * (len(tasks) + 1) + "|"]
-        text += ["| " + " | ".join(line) + " |" for line in growth(results, measure)]
-    return "\n".join(text) + "\n"
+def sheets(results: Sequence[dict[str, Any]], tasks: Sequence[int]) -> list[Sheet]:
+    """Return a table for each measure."""
+    head = ["model", *map(str, tasks)]
+    return [
+        Sheet(head, growth(results, measure), f"{meaning}, and its growth with the number of tasks")
+        for measure, meaning in MEASURES.items()
+    ]
 
 
 def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
@@ -134,15 +130,7 @@ def main(
     classes = {name: registry.resolve("model", name) for name in model or registry.names("model")}
     networks = {name: cls for name, cls in classes.items() if issubclass(cls, MultiTaskModel)}
     found = measured(networks, counts, rows, rounds)
-    console = Console()
-    for measure, meaning in MEASURES.items():
-        table = Table("model", str(counts[0]), *map(str, counts[1:]), title=f"{meaning}, and growth with tasks")
-        for line in growth(found, measure):
-            table.add_row(*line)
-        console.print(table)
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "task_scaling.json").write_text(json.dumps(found, indent=1) + "\n")
-    (results / "task_scaling.md").write_text(markdown(found, counts, rows))
+    publish("task_scaling", found, sheets(found, counts), results, f"batches of {rows:,} rows, default settings")
     plot(found, results / "task_scaling.svg")
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from itertools import product
 
 import pytest
@@ -23,11 +22,9 @@ def test_a_sweep_in_this_process_and_its_time(load, tmp_path):
     assert seconds >= sum(each.seconds for each in found.outcomes)
 
 
-def test_lines_are_written_as_json_and_as_a_table(load, tmp_path):
+def test_a_line_has_what_was_measured_and_gaps(load):
     lines = [{"what": "one", "trials": 3, "auc": 0.75}, {"what": "two", "trials": 3, "epochs_saved": 0.4321}]
-    load("sweeps")["write"](lines, tmp_path)
-    assert json.loads((tmp_path / "sweeps.json").read_text()) == lines
-    head, rule, one, two = (tmp_path / "sweeps.md").read_text().splitlines()
+    head, rule, one, two = load("sweeps")["sheet"](lines).markdown().splitlines()
     assert head.split(" | ")[:3] == ["| what", "trials", "auc"]
     assert rule.count("---") == head.count(" | ") + 1
     assert one.startswith("| one | 3 | 0.7500 |")
