@@ -85,8 +85,8 @@ class Sweep(Settings):
 
     trials: int = Field(20, gt=0, le=100_000, description="Slots of each model; the first is for the default settings.")
     sampler: Literal["tpe", "random"] = Field("tpe", description="Optuna's sampler.")
-    pruner: Literal["median", "halving", "none"] = Field(
-        "median", description="Which trials end early, by the validation score after each epoch."
+    pruner: Literal["halving", "median", "none"] = Field(
+        "halving", description="Which trials end early, by the validation score after each epoch."
     )
     seed: int = Field(
         1000, ge=0, lt=2**31, description="Seed of the sampler and of every trial's training; none of `seeds`."

@@ -125,7 +125,7 @@ def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path):
     status, out, err = Running(tmp_path).end()
     assert status == 0, err
     assert "trials were done before" in err
-    assert "tuned, 6 trials (tpe, pruner median, seed 1000)" in out
+    assert "tuned, 6 trials (tpe, pruner halving, seed 1000)" in out
     before = check_all_used(address, tmp_path)
 
     status, out, err = Running(tmp_path).end()

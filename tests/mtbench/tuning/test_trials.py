@@ -78,20 +78,21 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial(begin, tmp_path):
     assert all(each.state != "failed" for each in history(study).outcomes if each not in failed)
 
 
-def test_a_pruned_trial_has_fewer_epochs_and_the_same_scores_up_to_there(begin, tmp_path):
+@pytest.mark.parametrize("pruner", ["halving", "median"])
+def test_a_pruned_trial_has_fewer_epochs_and_the_same_scores_up_to_there(begin, tmp_path, pruner):
     space = {"training.learning_rate": {"low": 1e-6, "high": 1e-2, "log": True}}
     keep = {"weight_decay": 0.0}
     found = {}
-    for pruner in ("none", "median"):
+    for name in ("none", pruner):
         changes = NETWORK | {
             "training": NETWORK["training"] | keep,
             "balancer": {"name": "equal"},
-            "sweep": {"trials": 9, "space": space, "pruner": pruner, "sampler": "random", "heartbeat": 1},
+            "sweep": {"trials": 9, "space": space, "pruner": name, "sampler": "random", "heartbeat": 1},
         }
-        _, [study] = begin(changes, name=pruner)
-        work(pruner, str(study.place), tmp_path / pruner)
-        found[pruner] = study.trials()
-    full, short = found["none"], found["median"]
+        _, [study] = begin(changes, name=name)
+        work(name, str(study.place), tmp_path / name)
+        found[name] = study.trials()
+    full, short = found["none"], found[pruner]
     assert {trial.state for trial in full} == {TrialState.COMPLETE}
     pruned = [trial for trial in short if trial.state == TrialState.PRUNED]
     assert pruned
