@@ -23,6 +23,7 @@ PALETTE = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#e03131", "#0c8599", "#f
 MOST_TASKS = 4
 CONFIG = {
     "background": "transparent",
+    "padding": {"left": 5, "top": 5, "right": 24, "bottom": 5},  # a browser's letters may be wider
     "font": "system-ui, sans-serif",
     "view": {"stroke": "transparent"},
     "axis": {
