@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the same sums everywhere
+# a shell makes what it runs in the background ignore Ctrl-C, and so would the commands that tests interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Processes that tests start import the test modules by their place below the root; the installed package comes first.
 sys.path.append(str(Path(__file__).parents[1]))
