@@ -56,7 +56,8 @@ def sweep(
 
     A sweep is known by ``name``, the stem of the file unless given; ``folder`` gets a folder of that name. The same
     call goes on where an interrupted one was. ``storage`` is a database address, SQLite in the folder unless given.
-    Raises MTBenchError for a mistake of the user's.
+    Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, for a model of
+    which no trial finished.
     """
     where = experiments.place_of(source)
     name = name or (Path(source).stem if isinstance(source, str | Path) else "sweep")
@@ -77,10 +78,15 @@ def sweep(
             with closing(launcher):
                 Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
         display.close()
-        written = []
+        written, problems = [], []
         for candidate, study in zip(sweeping.candidates, studies, strict=True):
             display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")
-            written += settled(sweeping, candidate, study, records, plugins, on_record, progress=progress)
+            try:
+                written += settled(sweeping, candidate, study, records, plugins, on_record, progress=progress)
+            except MTBenchError as error:  # the other models have a right to their records
+                problems.append(str(error))
+    if problems:
+        raise MTBenchError("\n".join(problems))
     return written
 
 
