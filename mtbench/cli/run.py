@@ -13,6 +13,8 @@ import typer
 from mtbench.cli.options import JsonOption, PluginOption, use_plugins
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mtbench.record import Written
 
 
@@ -40,8 +42,24 @@ def run(
         experiments.plan(experiments.load(file, overrides or ()), Registry.load(), str(file))
         typer.echo(f"{file}: valid", err=as_json)
         return
-    from mtbench.board.page import build  # noqa: PLC0415
     from mtbench.training.run import run as run_experiment  # noqa: PLC0415
+
+    def perform(report: Callable[[Written], None]) -> list[Written]:
+        return run_experiment(
+            file, overrides=overrides or (), records=records, resume=resume, progress=True, on_record=report
+        )
+
+    carry_out(perform, records, as_json=as_json, again="the same command with --resume")
+
+
+def carry_out(
+    perform: Callable[[Callable[[Written], None]], list[Written]], records: Path, *, as_json: bool, again: str
+) -> None:
+    """Let ``perform(report)`` make records, then print them and make their page; with JSON, each when it is reported.
+
+    An interruption says what goes on from there.
+    """
+    from mtbench.board.page import build  # noqa: PLC0415
 
     results = sys.stdout
 
@@ -51,11 +69,9 @@ def run(
 
     try:
         with redirect_stdout(sys.stderr):  # what plugins print
-            done = run_experiment(
-                file, overrides=overrides or (), records=records, resume=resume, progress=True, on_record=report
-            )
+            done = perform(report)
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command with --resume goes on from here", err=True)
+        typer.echo(f"interrupted; {again} goes on from here", err=True)
         raise
     page = build(records, records / "site")
     if not as_json:

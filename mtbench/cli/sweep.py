@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
@@ -12,8 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from mtbench.cli.options import JsonOption, PluginOption, use_plugins
+from mtbench.cli.run import carry_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mtbench.record import Written
 
 FOLDER = Path("sweeps")
@@ -63,32 +65,17 @@ def start(
 ) -> None:
     """Search the settings of every model under one budget, then run the best on fresh seeds. Goes on if interrupted."""
     use_plugins(plugin)
-    from mtbench.board.page import build  # noqa: PLC0415
-    from mtbench.cli.run import summary  # noqa: PLC0415
     from mtbench.tuning.sweep import sweep as run_sweep  # noqa: PLC0415
 
-    results = sys.stdout
-
-    def report(written: Written) -> None:
-        if as_json:
-            print(json.dumps(summary(written)), file=results, flush=True)
-
     changes = [*(overrides or ()), *([f"sweep.trials={trials}"] if trials else ())]
-    try:
-        with redirect_stdout(sys.stderr):  # what plugins print
-            done = run_sweep(
-                file, name=name, folder=folder, storage=storage, workers=workers, records=records, overrides=changes,
-                progress=True, on_record=report,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise
-    page = build(records, records / "site")
-    if not as_json:
-        from mtbench.cli.table import show_results  # noqa: PLC0415
 
-        show_results(done)
-    typer.echo(f"\nrecords: {records.resolve()}\npage:    {page.resolve()}", err=as_json)
+    def perform(report: Callable[[Written], None]) -> list[Written]:
+        return run_sweep(
+            file, name=name, folder=folder, storage=storage, workers=workers, records=records, overrides=changes,
+            progress=True, on_record=report,
+        )  # fmt: skip
+
+    carry_out(perform, records, as_json=as_json, again="the same command")
 
 
 @app.command()
