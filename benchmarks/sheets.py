@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from rich.console import Console
@@ -45,10 +45,5 @@ def publish(name: str, found: object, sheets: Sequence[Sheet], results: Path, ab
     machine = f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
     text = [f"{about}, {machine}." if about else f"{machine}.", *(sheet.markdown() for sheet in sheets)]
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{name}.json").write_text(as_json(found))
+    (results / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     (results / f"{name}.md").write_text("\n\n".join(text) + "\n")
-
-
-def as_json(found: Any) -> str:
-    """Return what was found as JSON."""
-    return json.dumps(found, indent=1) + "\n"

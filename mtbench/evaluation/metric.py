@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torchmetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from torch import Tensor
 
 
@@ -37,3 +40,12 @@ class Metric(torchmetrics.Metric):
     def compute(self) -> Tensor:
         """Return the value over all rows taken in."""
         raise NotImplementedError
+
+    def resampler(self) -> Callable[[np.ndarray], float] | None:
+        """Return a fast way to value resamples of the rows taken in; None, the default, if there is none.
+
+        What is returned takes how often each row was drawn, int64 of shape (rows,), the same for all rows of a group,
+        and returns what ``compute`` would of the rows so repeated, each copy of a group being a group of its own.
+        Raises UndefinedMetricError as ``compute`` does.
+        """
+        return None

@@ -123,13 +123,14 @@ class Selection(pl.Callback):
 
     def scores(self) -> list[float]:
         """Return the mean over tasks of the improvement, by epoch."""
-        return [sum(shares) / len(shares) for shares in zip(*self.improvement.values(), strict=True)]
+        means: list[float] = np.array([self.improvement[name] for name in self.names]).mean(0).tolist()
+        return means
 
     def chosen(self) -> dict[str, int]:
         """Return the epoch, from 0, that each task is predicted with; the first of equals."""
         history = np.array([self.improvement[name] for name in self.names])
         if self.training.select == "mean":
-            history = np.tile(history.mean(0), (len(self.names), 1))
+            history = np.tile(self.scores(), (len(self.names), 1))
         return {name: int(epoch) for name, epoch in zip(self.names, history.argmax(1), strict=True)}
 
     def weights(self, task: str) -> Path:

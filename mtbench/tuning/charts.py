@@ -201,9 +201,13 @@ def pareto_of_tasks(histories: Sequence[History], tasks: Sequence[str]) -> str:
 
 
 def pareto_of_cost(histories: Sequence[History]) -> str:
-    """Draw the score against parameters and against training time; full dots are what nothing beats in both."""
+    """Draw the score against what a model costs; full dots are what nothing beats in both."""
     found = []
-    for title, name in (("parameters", "parameters"), ("seconds of training", "seconds")):
+    for title, name in (
+        ("parameters", "parameters"),
+        ("operations per row", "flops"),
+        ("seconds of training", "seconds"),
+    ):
         known = [
             (each.label, one.score, cost)
             for each in histories
@@ -227,7 +231,7 @@ def pareto_of_cost(histories: Sequence[History]) -> str:
         edge = base.transform_filter("datum.undominated").mark_line(
             interpolate="step-after", color=GREY, strokeDash=[4, 3], strokeWidth=1.2
         )
-        found.append((edge.encode(x, y) + dots).properties(width=320, height=240))
+        found.append((edge.encode(x, y) + dots).properties(width=240, height=200))
     return svg(alt.hconcat(*found))
 
 

@@ -160,9 +160,7 @@ def _open(room: str, settings: BaseModel, kept: set[str]) -> list[Dimension]:
     for name, info in type(settings).model_fields.items():
         ranged = search_range(info)
         if ranged is not None and name not in kept:
-            value = getattr(settings, name)
-            default = value.name if isinstance(value, Component) and not value.settings else value
-            found.append(Dimension(f"{room}.{name}", ranged, to_jsonable_python(default)))
+            found.append(Dimension(f"{room}.{name}", ranged, _given(settings, name)))
     return found
 
 
@@ -189,13 +187,18 @@ def _default(name: str, plan: Plan, index: int, rows: int) -> tuple[Any] | None:
     model = plan.models[index]
     if room == MODEL:
         known = setting in type(model.config).model_fields
-        return (to_jsonable_python(getattr(model.config, setting)),) if known else None
+        return (_given(model.config, setting),) if known else None
     if issubclass(model.cls, Reference):
         return None
     if room == TRAINING:
-        return (to_jsonable_python(getattr(plan.experiment.training.for_rows(rows), setting)),)
-    balancer = plan.experiment.balancer
-    return (balancer.name if not balancer.settings else balancer.model_dump(mode="json"),)
+        return (_given(plan.experiment.training.for_rows(rows), setting),)
+    return (_given(plan.experiment, BALANCER),)
+
+
+def _given(settings: BaseModel, name: str) -> Any:
+    """Return the value of a setting as a file would give it: a plugin without settings is its name."""
+    value = getattr(settings, name)
+    return to_jsonable_python(value.name if isinstance(value, Component) and not value.settings else value)
 
 
 def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +148,7 @@ class Crew:
         Raises MTBenchError if workers die and die again without using any.
         """
         workers: dict[int, Worker] = {}
+        interruption = Interruption()
         slots = sum(study.sweep.trials for study in studies)
         unlucky, before = 0, 0
         try:
@@ -163,10 +167,11 @@ class Crew:
                         )
                     job = Job(self.command, {STORAGE: self.storage}, number, self.size, self._log(number))
                     workers[number] = self.launcher.start(job)
-                time.sleep(POLL_SECONDS)
+                interruption.wait(POLL_SECONDS)
         finally:
-            for worker in workers.values():
-                worker.stop()
+            interruption.end()
+            with ThreadPoolExecutor(self.size) as pool:
+                list(pool.map(lambda worker: worker.stop(), workers.values()))
             with suppress(StorageInternalError, SQLAlchemyError):  # what went wrong is said by another error
                 self._shown(studies, show)
 
@@ -178,6 +183,35 @@ class Crew:
 
     def _log(self, number: int) -> Path:
         return self.logs / f"{number}.log"
+
+
+class Interruption:
+    """Holds a Ctrl-C back until the next wait: one in the middle of a query would keep the database locked."""
+
+    def __init__(self) -> None:
+        self._asked = self._waiting = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+        if self._waiting:
+            raise KeyboardInterrupt
+
+    def wait(self, seconds: float) -> None:
+        """Sleep. Raises KeyboardInterrupt if there was a Ctrl-C."""
+        self._waiting = True
+        if self._asked:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+        self._waiting = False
+
+    def end(self) -> None:
+        """Let a Ctrl-C do again what it did before."""
+        self._waiting = False
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
 
 def _tail(log: Path, lines: int = 10) -> str:

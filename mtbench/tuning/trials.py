@@ -132,18 +132,22 @@ class Sweeping:
         for number in taken.before:  # another worker's training of the same settings goes on here
             if (work / str(number)).is_dir() and not own.exists():
                 (work / str(number)).rename(own)
+        interrupted = False
         try:
             with taken.alive():
                 self._run(candidate, taken, own)
         except (StorageInternalError, SQLAlchemyError):
             raise
         except KeyboardInterrupt:
-            taken.release()
-            raise
+            interrupted = True  # what it cut short may hold a lock of the database until this block is left
         except Exception as error:  # noqa: BLE001 - a trial never takes the sweep down
             if not isinstance(error, MTBenchError):
                 traceback.print_exc()  # into the worker's log
             taken.fail(_reason(error))
+        if interrupted:
+            gc.collect()
+            taken.release()
+            raise KeyboardInterrupt
         shutil.rmtree(own, ignore_errors=True)
         with suppress(OSError):  # others may be at work there
             work.rmdir()

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
@@ -23,6 +22,7 @@ from mtbench.tuning.trials import Sweeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from mtbench.experiment import Experiment
     from mtbench.tuning.studies import Taken
@@ -36,7 +36,6 @@ def work(
     storage: str,
     folder: Path,
     *,
-    plugins: Sequence[str | Path] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Join a sweep and return how many slots this process worked on, once all are used.
@@ -46,7 +45,7 @@ def work(
     """
     place, experiment = joined(name, storage)
     with place.reached():
-        sweeping = Sweeping(experiment, Registry.load([Path(file) for file in plugins]), f"sweep '{name}'")
+        sweeping = Sweeping(experiment, Registry.load(), f"sweep '{name}'")
         sweep = experiment.sweep
         studies = {}
         for candidate in sweeping.candidates:

@@ -11,10 +11,12 @@ import torch
 from mtbench.tuning.launcher import Launcher
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from mtbench.tuning.launcher import Job
 
 STOP_SECONDS = 60
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Local(Launcher):
@@ -23,19 +25,10 @@ class Local(Launcher):
     def start(self, job: Job) -> Process:
         """Start a process on the cores, and with the GPU, of its number."""
         cores = share(usable_cores(), job.number, job.of)
-        environment = os.environ | job.environment | dict.fromkeys(THREADS, str(len(cores)))
+        environment = dict(job.environment) | threads(len(cores))
         if gpus := visible_gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[job.number % len(gpus)]
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - mtbench itself
-                list(job.command),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
+        process = begin(job.command, environment, job.log)
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, cores)
         return Process(process)
@@ -60,6 +53,23 @@ class Process(NamedTuple):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def begin(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a worker whose standard input is a pipe, in a session of its own that no Ctrl-C reaches."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        return subprocess.Popen(  # noqa: S603 - mtbench itself
+            command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=os.environ | environment, cwd=folder,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def threads(count: int) -> dict[str, str]:
+    """Return the environment that keeps a process to so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
 
 
 def usable_cores() -> list[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
@@ -12,13 +12,12 @@ from pydantic import Field
 from mtbench.errors import MTBenchError
 from mtbench.schema import Settings
 from mtbench.tuning.launcher import Launcher
+from mtbench_launchers.local import STOP_SECONDS, Process, begin, threads
 
 if TYPE_CHECKING:
     from mtbench.tuning.launcher import Job
 
-STOP_SECONDS = 60
 POLL_SECONDS = 0.2
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class RayConfig(Settings):
@@ -62,7 +61,7 @@ class Ray(Launcher):
             retry_exceptions=False,
             name=f"mtbench worker {job.number}",
         )
-        environment = dict(job.environment) | dict.fromkeys(THREADS, str(self.config.cpus))
+        environment = dict(job.environment) | threads(self.config.cpus)
         return Task(self._ray, task.remote(list(job.command), environment, os.getcwd(), str(job.log)))  # noqa: PTH109
 
     def close(self) -> None:
@@ -96,24 +95,12 @@ class Task(NamedTuple):
 
 def _work(command: list[str], environment: dict[str, str], folder: str, log: str) -> int:
     """Run a worker and return its exit status; it ends when this process does, which holds its standard input."""
-    os.makedirs(os.path.dirname(log), exist_ok=True)  # noqa: PTH103, PTH120 - runs on other machines, on text alone
-    here = folder if os.path.isdir(folder) else None  # noqa: PTH112 - for relative paths in the experiment
-    with open(log, "ab") as file:  # noqa: PTH123
-        process = subprocess.Popen(  # noqa: S603 - mtbench itself
-            command,
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
-            env=os.environ | environment,
-            cwd=here,
-            start_new_session=True,
-        )
-        try:
-            while process.poll() is None:  # a wait would not notice that the task is cancelled
-                time.sleep(POLL_SECONDS)
-        except BaseException:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(STOP_SECONDS)
-            raise
-        return process.returncode
+    here = Path(folder)  # for relative paths in the experiment
+    process = begin(command, environment, Path(log), here if here.is_dir() else None)
+    try:
+        while process.poll() is None:  # a wait would not notice that the task is cancelled
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        Process(process).stop()
+        raise
+    return process.returncode

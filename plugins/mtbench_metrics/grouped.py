@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench_metrics.ranking import auc_per_group
 from mtbench_metrics.rows import RowMetric
 from mtbench_metrics.ties import Blocks, tie_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class GroupedMetric(RowMetric):
@@ -34,13 +38,30 @@ class GAUC(GroupedMetric):
 
     def compute(self) -> Tensor:
         """Return the weighted mean of the groups' areas."""
+        areas, weights = self._areas()
+        return (areas * weights).sum() / weights.sum()
+
+    def resampler(self) -> Callable[[np.ndarray], float]:
+        """Compute the groups' areas once; a resample weighs them by how often each group was drawn."""
+        areas, weights = (part.numpy() for part in self._areas())
+        first = np.unique(self.groups().numpy(), return_index=True)[1]
+
+        def mean(draws: np.ndarray) -> float:
+            drawn = draws[first] * weights
+            if not drawn.any():
+                raise UndefinedMetricError(f"none of the {len(areas)} groups that has both labels was drawn")
+            return float(drawn @ areas / drawn.sum())
+
+        return mean
+
+    def _areas(self) -> tuple[Tensor, Tensor]:
+        """Return area and weight of each group; groups of one class have none."""
         blocks = self.blocks()
         areas = auc_per_group(blocks)
         kept = ~areas.isnan()
         if not kept.any():
             raise UndefinedMetricError(f"none of the {len(areas)} groups has both positive and negative labels")
-        weights = blocks.per_group(blocks.size)[kept]
-        return (areas[kept] * weights).sum() / weights.sum()
+        return areas.nan_to_num(), blocks.per_group(blocks.size) * kept
 
 
 class CutoffMetric(GroupedMetric):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench_metrics.rows import RowMetric, positives
 from mtbench_metrics.ties import Blocks, tie_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 
@@ -36,6 +40,25 @@ class AUC(RowMetric):
         """Return the area."""
         positives(target)
         return auc_per_group(tie_blocks(preds, target))[0]
+
+    def resampler(self) -> Callable[[np.ndarray], float]:
+        """Rank the rows once; the area of a resample is made of sums over them."""
+        preds, target = (part.numpy() for part in self.rows())
+        order = np.argsort(-preds)
+        positive = target[order] > 0
+        ends = np.flatnonzero(np.append(np.diff(preds[order]) != 0, True))
+
+        def area(draws: np.ndarray) -> float:
+            drawn = draws[order]
+            all_rows = np.cumsum(drawn)[ends]
+            positives = np.cumsum(drawn * positive)[ends]
+            negatives = all_rows - positives
+            if not positives[-1] or not negatives[-1]:
+                raise UndefinedMetricError(f"all {all_rows[-1]} labels are {0 if negatives[-1] else 1}")
+            below = negatives[-1] - negatives + np.diff(negatives, prepend=0) / 2
+            return float(np.diff(positives, prepend=0) @ below / positives[-1] / negatives[-1])
+
+        return area
 
 
 class PRAUC(RowMetric):
