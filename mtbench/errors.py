@@ -13,6 +13,10 @@ class MTBenchError(Exception):
     """A mistake that the user can mend: what was found, where, and what to do about it."""
 
 
+class BusyError(MTBenchError):
+    """Another process is at the same work."""
+
+
 def suggestion(wrong: object, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest known name in any case of letters, or an empty string."""
     names = {name.casefold(): name for name in known}

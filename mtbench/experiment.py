@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator
 
 from mtbench.errors import MTBenchError
 from mtbench.reading import joined, parse_yaml, problems_of, shown, validated
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 SMALL_BATCH, LARGE_BATCH, STEPS = 32, 2048, 64
+PLACEMENT = {"accelerator", "devices"}
+"""Training settings that say where it runs, not what is computed; they lie outside a record's key."""
 
 
 class Training(Settings):
@@ -101,8 +103,18 @@ class Sweep(Settings):
     launcher: AnyComponent = Field(Component(name="local"), description="What starts the workers.")
 
 
+def _counted(value: Any) -> Any:
+    """Return the seeds that a number of them stands for, anything else as it is."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 < value <= 1000:  # noqa: PLR2004
+            raise ValueError(f"{shown(value)} seeds; give a number from 1 to 1000, or a list of seeds")
+        return tuple(range(value))
+    return value
+
+
 Count = Annotated[int, Field(ge=1, le=1000)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1000)]
+_Listed = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1000)]
+Seeds = Annotated[_Listed, BeforeValidator(_counted, json_schema_input_type=Count | _Listed)]
 
 
 class Experiment(Settings):
@@ -126,15 +138,6 @@ class Experiment(Settings):
     )  # fmt: skip
     inputs: Inputs = Field(Inputs(), description="What every model is given beyond plain features.")
     sweep: Sweep = Field(Sweep(), description="How `mtbench sweep` searches settings; a run takes no notice of it.")
-
-    @field_validator("seeds", mode="before", json_schema_input_type=Count | Seeds)
-    @classmethod
-    def _count_of_seeds(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if not 0 < value <= 1000:  # noqa: PLR2004
-                raise ValueError(f"{shown(value)} seeds; give a number from 1 to 1000, or a list of seeds")
-            return tuple(range(value))
-        return value
 
     @field_validator("metrics", "seeds")
     @classmethod

@@ -112,6 +112,13 @@ class Tuning(Part):
     score: float
 
 
+class BenchmarkPart(Part):
+    """The benchmark that it is part of; ``sha256`` covers its conditions."""
+
+    name: str
+    sha256: str
+
+
 class Recipe(Part):
     """Everything that went in. Its hash is the record's key.
 
@@ -129,6 +136,7 @@ class Recipe(Part):
     training: dict[str, JsonValue]
     seeds: list[int]
     budget: Budget = Budget()
+    benchmark: BenchmarkPart | None = None
 
     @property
     def key(self) -> str:

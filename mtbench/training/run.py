@@ -18,11 +18,12 @@ from mtbench import __version__
 from mtbench import experiment as experiments
 from mtbench import record as records_
 from mtbench.data.prepare import prepare
-from mtbench.errors import MTBenchError
+from mtbench.errors import BusyError, MTBenchError
 from mtbench.evaluation import evaluate, predictions
 from mtbench.inputs.attach import attached
 from mtbench.model import Reference
 from mtbench.record import (
+    BenchmarkPart,
     Budget,
     DatasetPart,
     InputPart,
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
 
 DEFAULT = Budget()
 WORK = ".work"
-PLACEMENT = {"accelerator", "devices"}
-"""Training settings that say where it runs, not what is computed; they lie outside the key."""
 
 
 def run(
@@ -73,13 +72,15 @@ def run(
     on_record: Callable[[Written], None] = lambda _: None,
     budget: Budget = DEFAULT,
     tuning: Tuning | None = None,
+    benchmark: BenchmarkPart | None = None,
 ) -> list[Written]:
     """Run an experiment and write one record per model into the folder ``records``.
 
     ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and
     ``plugins`` single plugin files. With ``resume``, records that are there are kept and interrupted trainings go on
     from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. ``budget``
-    says how the settings were chosen, and ``tuning`` what came of that. Raises MTBenchError for a user's mistake.
+    says how the settings were chosen, and ``tuning`` what came of that; ``benchmark`` is the one that the experiment is
+    part of. Raises MTBenchError for a user's mistake, BusyError if another process is at the same work.
     """
     registry = Registry.load([Path(file) for file in plugins])
     experiment = experiments.load(source, overrides)
@@ -91,8 +92,7 @@ def run(
         raise MTBenchError(f"{folder} is a file; name a folder for the records") from error
     with Display(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
         columns = prepare_data(plan)
-        training = experiment.training.for_rows(columns.counts["train"])
-        plan = replace(plan, experiment=experiment.model_copy(update={"training": training}))
+        plan = sized(plan, columns)
         if display is not None:
             counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
             display.say(f"{experiment.dataset.name}: {counts} rows")
@@ -101,7 +101,7 @@ def run(
         scorer = Scorer(columns, plan.metrics)
         # all recipes first: they hash the code that was loaded, which may change on disk while it runs
         runners = [
-            _Runner(plan, with_inputs(plan, columns, model), scorer, model, folder, display, budget, tuning)
+            _Runner(plan, with_inputs(plan, columns, model), scorer, model, folder, display, budget, tuning, benchmark)
             for model in plan.models
         ]
         written = []
@@ -126,6 +126,12 @@ def prepare_data(plan: Plan) -> Columns:
     )
 
 
+def sized(plan: Plan, columns: Columns) -> Plan:
+    """Return the plan with the batch size that it means for these rows."""
+    training = plan.experiment.training.for_rows(columns.counts["train"])
+    return replace(plan, experiment=plan.experiment.model_copy(update={"training": training}))
+
+
 def with_inputs(plan: Plan, columns: Columns, model: PlannedModel) -> Columns:
     """Return the columns with what the model asks for and what the experiment gives to all."""
 
@@ -135,7 +141,9 @@ def with_inputs(plan: Plan, columns: Columns, model: PlannedModel) -> Columns:
     return attached(columns, of(model.inputs), of(plan.given))
 
 
-def recipe_of(plan: Plan, columns: Columns, model: PlannedModel, budget: Budget = DEFAULT) -> Recipe:
+def recipe_of(
+    plan: Plan, columns: Columns, model: PlannedModel, budget: Budget = DEFAULT, benchmark: BenchmarkPart | None = None
+) -> Recipe:
     """Return everything that goes into a record."""
     experiment, registry = plan.experiment, plan.registry
     network = not issubclass(model.cls, Reference)
@@ -176,9 +184,10 @@ def recipe_of(plan: Plan, columns: Columns, model: PlannedModel, budget: Budget 
         balancer=PluginPart(**part("balancer", experiment.balancer.name, plan.balancer.config.model_dump(mode="json")))
         if network
         else None,
-        training=experiment.training.model_dump(mode="json", exclude=PLACEMENT) if network else {},
+        training=experiment.training.model_dump(mode="json", exclude=experiments.PLACEMENT) if network else {},
         seeds=list(experiment.seeds),
         budget=budget,
+        benchmark=benchmark,
     )
 
 
@@ -232,9 +241,10 @@ class _Runner:
     display: Display | None
     budget: Budget
     tuning: Tuning | None
+    benchmark: BenchmarkPart | None
 
     def __post_init__(self) -> None:
-        self.recipe = recipe_of(self.plan, self.columns, self.model, self.budget)
+        self.recipe = recipe_of(self.plan, self.columns, self.model, self.budget, self.benchmark)
         self.work = self.folder / WORK / self.recipe.key[: records_.NAME_DIGITS]
         self.trainer = trainer_of(self.plan, self.columns, self.scorer, self.model, self.work)
 
@@ -249,7 +259,7 @@ class _Runner:
             with suppress(OSError):  # others may be at work there
                 lock.parent.rmdir()
         except Timeout as error:
-            raise MTBenchError(
+            raise BusyError(
                 f"{self.model.name}: another process is running the same thing into {self.folder}; wait for it, "
                 "or give this run another --records folder"
             ) from error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mtbench.experiment import Experiment
-    from mtbench.record import Written
+    from mtbench.record import BenchmarkPart, Written
     from mtbench.tuning.launcher import Launcher, Worker
     from mtbench.tuning.trials import Candidate
 
@@ -54,11 +54,13 @@ def sweep(
     plugins: Sequence[str | Path] = (),
     progress: bool = False,
     on_record: Callable[[Written], None] = lambda _: None,
+    benchmark: BenchmarkPart | None = None,
 ) -> list[Written]:
     """Search the settings of every model of an experiment, run the best on its seeds, and return the records.
 
     A sweep is known by ``name``, the stem of the file unless given; ``folder`` gets a folder of that name. The same
-    call goes on where an interrupted one was. ``storage`` is a database address, SQLite in the folder unless given.
+    call goes on where an interrupted one was. ``storage`` is a database address, SQLite in the folder unless given;
+    ``benchmark`` is the one that the experiment is part of.
     Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, for a model of
     which no trial finished.
     """
@@ -85,7 +87,9 @@ def sweep(
         for candidate, study in zip(sweeping.candidates, studies, strict=True):
             display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")
             try:
-                written += settled(sweeping, candidate, study, records, plugins, on_record, progress=progress)
+                written += settled(
+                    sweeping, candidate, study, records, plugins, on_record, progress=progress, benchmark=benchmark
+                )
             except MTBenchError as error:  # the other models have a right to their records
                 problems.append(str(error))
     if problems:
@@ -227,6 +231,7 @@ def settled(
     on_record: Callable[[Written], None],
     *,
     progress: bool,
+    benchmark: BenchmarkPart | None,
 ) -> list[Written]:
     """Run a model with the best settings of its study on the experiment's seeds: here the test split is opened."""
     found = history(study)
@@ -242,6 +247,7 @@ def settled(
         resume=True,
         progress=progress,
         on_record=on_record,
+        benchmark=benchmark,
         budget=Budget(
             kind="tuned", trials=asked.trials, sampler=asked.sampler, pruner=asked.pruner, seed=asked.seed,
             space=candidate.space.describe(),

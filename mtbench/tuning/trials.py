@@ -6,7 +6,7 @@ import gc
 import shutil
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,7 @@ from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
 from mtbench.model import Reference
 from mtbench.training import efficiency
-from mtbench.training.run import prepare_data, recipe_of, trainer_of, with_inputs
+from mtbench.training.run import prepare_data, recipe_of, sized, trainer_of, with_inputs
 from mtbench.training.selection import Scorer, Selection
 from mtbench.tuning.space import applied, check_keys, labels, space_of
 
@@ -111,7 +111,9 @@ class Sweeping:
             plan = self.planned(index, {})
             columns = with_inputs(plan, self.columns, plan.models[0])
             trainer_of(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
-            recipe = recipe_of(plan, columns, plan.models[0]).model_dump(mode="json", exclude={"seeds", "budget"})
+            recipe = recipe_of(plan, columns, plan.models[0]).model_dump(
+                mode="json", exclude={"seeds", "budget", "benchmark"}
+            )
             sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
             found.append(Candidate(index, label, space, recipe | sweep | {"space": space.describe()}))
         return found
@@ -119,8 +121,7 @@ class Sweeping:
     def planned(self, index: int, values: dict[str, Any]) -> Plan:
         """Return the plan of one model with these settings; the others are the experiment's."""
         plan = experiments.plan(applied(self.experiment, index, values), self.registry, self.where)
-        training = plan.experiment.training.for_rows(self.columns.counts["train"])
-        return replace(plan, experiment=plan.experiment.model_copy(update={"training": training}))
+        return sized(plan, self.columns)
 
     def run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
         """Work on a slot until it is used, or was given to another worker; ``folder`` is for the sweep's trainings.

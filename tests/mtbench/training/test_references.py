@@ -216,5 +216,5 @@ def test_the_recipe_of_a_network_keeps_its_balancer_and_training(small):
     recipe = running.recipe_of(plan, columns, plan.models[0])
     assert recipe.balancer is not None
     assert recipe.balancer.name == "equal"
-    assert recipe.training == training.model_dump(mode="json", exclude=running.PLACEMENT)
+    assert recipe.training == training.model_dump(mode="json", exclude=experiments.PLACEMENT)
     assert np.isfinite(recipe.training["learning_rate"])

@@ -1,0 +1,212 @@
+"""A benchmark: frozen conditions under which records may be compared, and the models that its board begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import Field, JsonValue
+
+from mtbench.data.cache import content_hash
+from mtbench.errors import MTBenchError, suggestion
+from mtbench.experiment import PLACEMENT, Experiment, Inputs, Seeds, Sweep, Training
+from mtbench.reading import parse_yaml, shown, validated
+from mtbench.record import BenchmarkPart
+from mtbench.schema import AnyComponent, Component, Name, Settings, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mtbench.record import Recipe, Record
+    from mtbench.registry import Registry
+
+FOLDER = Path("configs/benchmarks")
+BUDGET = ("trials", "sampler", "pruner", "seed")
+"""What of a sweep is the benchmark's; the rest says how it is carried out."""
+
+Kind = Literal["default", "tuned"]
+KINDS: tuple[Kind, ...] = ("default", "tuned")
+
+
+class Frozen(Settings):
+    """A dataset as it must be, and how every model is trained on it."""
+
+    dataset: AnyComponent = Field(description="A dataset's name, or `{name: ..., setting: ...}`.")
+    version: int = Field(description="Version of the dataset plugin's values.")
+    files: Mapping[str, str] = Field(description="Raw file -> sha256.")
+    split: Split = Field(description="How the rows are divided.")
+    fingerprints: Mapping[str, str] = Field(description="Part -> sha256 over its row numbers.")
+    tasks: Mapping[str, str] = Field(min_length=1, description="Task -> primary metric.")
+    metrics: Mapping[str, int] = Field(description="Primary metric -> version.")
+    warmup: float = Field(0.0, ge=0, lt=1, description="First share of training time that serves as input only.")
+    training: Training = Field(Training(), description="How every network is trained, unless a search finds better.")
+    settings: Mapping[str, JsonValue] = Field(
+        {}, description="Defaults on this dataset, for every model that has such a setting; a search takes no notice."
+    )
+    give: tuple[AnyComponent, ...] = Field((), description="What entries with `same_inputs` are given.")
+
+
+class Entry(Settings):
+    """A model that stands on the board from the beginning."""
+
+    model: AnyComponent = Field(description="A model's name, or `{name: ..., setting: ...}`.")
+    datasets: tuple[Name, ...] | None = Field(None, description="Datasets that it can do with; all unless given.")
+    same_inputs: bool = Field(False, description="Whether it is given the inputs of the models that ask for some.")
+    rows: tuple[Kind, ...] = Field(
+        ("default",), description="With settings as given here, with searched ones, or both."
+    )
+
+
+class Benchmark(Settings):
+    """A named, frozen list of datasets with their conditions. Entries and texts lie outside its hash."""
+
+    name: Name = Field(description="Name with a version, such as mtbench-v1.")
+    about: str = Field("", description="What it is for.")
+    seeds: Seeds = Field((0, 1, 2, 3, 4), description="A list of seeds, or how many: 5 stands for [0, 1, 2, 3, 4].")
+    sweep: Sweep = Field(Sweep(), description="The budget of tuned rows: trials, sampler, pruner and seed.")
+    datasets: tuple[Frozen, ...] = Field(min_length=1, description="What models are judged on.")
+    entries: tuple[Entry, ...] = Field((), description="Models whose records `mtbench bench run` makes.")
+
+    @property
+    def part(self) -> BenchmarkPart:
+        """What records say of it: its name, and the sha256 of its conditions."""
+        content = self.model_dump(  # as written: a setting that a later mtbench adds must not change the hash
+            mode="json", include={"name", "seeds", "datasets"}, exclude_unset=True
+        )
+        content["budget"] = self.sweep.model_dump(mode="json", include=set(BUDGET))
+        return BenchmarkPart(name=self.name, sha256=content_hash(content))
+
+    def frozen(self, dataset: str) -> Frozen | None:
+        """Return the conditions on a dataset, None if it is none of the benchmark's."""
+        return next((each for each in self.datasets if each.dataset.name == dataset), None)
+
+    def cells(self, datasets: Sequence[str] = (), models: Sequence[str] = ()) -> list[Cell]:
+        """Return the rows that the board begins with, tuned ones last; of some datasets and models alone if they are named.
+
+        Raises MTBenchError for a name that is not there.
+        """
+        for what, asked, known in (
+            ("dataset", datasets, [each.dataset.name for each in self.datasets]),
+            ("model", models, [each.model.name for each in self.entries]),
+        ):
+            for name in asked:
+                if name not in known:
+                    raise MTBenchError(
+                        f"--{what} {name}: benchmark '{self.name}' has no such {what}{suggestion(name, known)}"
+                    )
+        return [
+            Cell(frozen, entry, kind)
+            for kind in KINDS
+            for frozen in self.datasets
+            if not datasets or frozen.dataset.name in datasets
+            for entry in self.entries
+            if (not models or entry.model.name in models)
+            and (entry.datasets is None or frozen.dataset.name in entry.datasets)
+            if kind in entry.rows
+        ]
+
+    def experiment(self, cell: Cell, registry: Registry) -> Experiment:
+        """Return what makes the record of a cell."""
+        frozen, entry = cell.frozen, cell.entry
+        settings = dict(entry.model.settings)
+        if cell.kind == "default":
+            known = registry.resolve("model", entry.model.name).Config.model_fields
+            settings = {name: value for name, value in frozen.settings.items() if name in known} | settings
+        return Experiment(
+            dataset=frozen.dataset,
+            models=(Component(name=entry.model.name, **settings),),
+            seeds=self.seeds,
+            split=frozen.split,
+            training=frozen.training,
+            inputs=Inputs(warmup=frozen.warmup, give=frozen.give if entry.same_inputs else ()),
+            sweep=self.sweep,
+        )
+
+    def violations(self, recipe: Recipe) -> list[str]:
+        """Return in what a record's recipe departs from the conditions, each with its place."""
+        frozen = self.frozen(recipe.dataset.name)
+        if frozen is None:
+            return [f"dataset: '{recipe.dataset.name}' is none of the benchmark's"]
+        budget = recipe.budget
+        searched = {name.removeprefix("training.") for name in budget.space if name.startswith("training.")}
+        asked = frozen.training.for_rows(recipe.split.rows.get("train", 0)).model_dump(mode="json", exclude=PLACEMENT)
+        kept = {name: value for name, value in asked.items() if name not in searched}
+        pairs: list[tuple[str, object, object]] = [
+            ("benchmark", self.part.model_dump(), recipe.benchmark and recipe.benchmark.model_dump()),
+            ("dataset.version", frozen.version, recipe.dataset.version),
+            *_each("dataset.settings", frozen.dataset.settings, recipe.dataset.settings),
+            *_each("dataset.files", frozen.files, recipe.dataset.files, exact=True),
+            *_each("split.settings", frozen.split.model_dump(mode="json"), recipe.split.settings, exact=True),
+            *_each("split.fingerprints", frozen.fingerprints, recipe.split.fingerprints),
+            *_each("tasks", frozen.tasks, {task.name: task.primary for task in recipe.tasks}, exact=True),
+            *_each("metrics", frozen.metrics, {name: metric.version for name, metric in recipe.metrics.items()}),
+            ("inputs.warmup", frozen.warmup, recipe.inputs.warmup),
+            ("seeds", list(self.seeds), recipe.seeds),
+            *_each("training", kept if recipe.training else {}, recipe.training),
+        ]
+        if budget.kind == "tuned":
+            pairs += _each("budget", self.sweep.model_dump(include=set(BUDGET)), budget.model_dump())
+        return [
+            f"{place}: the benchmark has {shown(wanted)}, the record {shown(found)}"
+            for place, wanted, found in pairs
+            if wanted != found
+        ]
+
+
+class Cell(NamedTuple):
+    """A row that the board of a benchmark begins with."""
+
+    frozen: Frozen
+    entry: Entry
+    kind: Kind
+
+    @property
+    def label(self) -> str:
+        """What tells the row apart from others on the same dataset."""
+        given = [f"{name} {shown(value)}" for name, value in self.entry.model.settings.items()]
+        same = ["same inputs"] if self.entry.same_inputs else []
+        return ", ".join([self.entry.model.name, *given, *same, *([self.kind] if self.kind == "tuned" else [])])
+
+    def found(self, records: Iterable[Record], part: BenchmarkPart, settings: Mapping[str, JsonValue]) -> Record | None:
+        """Return a record of this cell, whoever's code made it; ``settings`` are the model's complete ones."""
+        given = [one.name for one in self.frozen.give] if self.entry.same_inputs else []
+        for record in records:
+            recipe = record.recipe
+            if (
+                recipe.benchmark == part
+                and recipe.dataset.name == self.frozen.dataset.name
+                and recipe.model.name == self.entry.model.name
+                and recipe.budget.kind == self.kind
+                and [one.name for one in recipe.inputs.given] == given
+                and all(
+                    recipe.model.settings.get(name) == value
+                    for name, value in settings.items()
+                    if f"model.{name}" not in recipe.budget.space
+                )
+            ):
+                return record
+        return None
+
+
+def _each(
+    place: str, wanted: Mapping[str, object], found: Mapping[str, object], *, exact: bool = False
+) -> list[tuple[str, object, object]]:
+    """Return what is wanted beside what was found, key by key; what is not wanted counts where it must be exact."""
+    names = [*wanted, *(name for name in found if name not in wanted)] if exact else wanted
+    return [(f"{place}.{name}", wanted.get(name), found.get(name)) for name in names]
+
+
+def load(name: str) -> Benchmark:
+    """Return the benchmark of a file, or of the name of one in ``configs/benchmarks``. Raises MTBenchError."""
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = FOLDER / f"{name}.yaml"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        known = ", ".join(sorted(each.stem for each in FOLDER.glob("*.yaml"))) or "none"
+        raise MTBenchError(
+            f"{path}: cannot be read: {error.strerror or error}; name a file, or a benchmark in {FOLDER} ({known})"
+        ) from error
+    return validated(Benchmark, parse_yaml(content, str(path)), str(path))

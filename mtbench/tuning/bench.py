@@ -1,0 +1,110 @@
+"""A benchmark's records: which are there, and how the missing ones are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mtbench import experiment as experiments
+from mtbench import record as records_
+from mtbench.errors import BusyError, MTBenchError
+from mtbench.reading import validated
+from mtbench.registry import Registry
+from mtbench.training.run import prepare_data, recipe_of, run, sized
+from mtbench.tuning.sweep import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mtbench.benchmark import Benchmark, Cell
+    from mtbench.experiment import Experiment
+    from mtbench.record import Record, Written
+
+
+class Place(NamedTuple):
+    """A cell with its record, None where it is missing."""
+
+    cell: Cell
+    record: Record | None
+
+
+def status(
+    benchmark: Benchmark, records: Path, registry: Registry, datasets: Sequence[str] = (), models: Sequence[str] = ()
+) -> list[Place]:
+    """Return the cells of a benchmark and what a folder of records has of them; there may be no folder yet."""
+    found = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
+    return [Place(cell, _found(benchmark, cell, found, registry)) for cell in benchmark.cells(datasets, models)]
+
+
+def _found(benchmark: Benchmark, cell: Cell, records: Sequence[Record], registry: Registry) -> Record | None:
+    [model] = benchmark.experiment(cell, registry).models
+    config = validated(registry.resolve("model", model.name).Config, model.settings, "benchmark", ("model",))
+    return cell.found(records, benchmark.part, config.model_dump(mode="json"))
+
+
+def fill(
+    benchmark: Benchmark,
+    records: Path,
+    *,
+    datasets: Sequence[str] = (),
+    models: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    sweeps: Path = Path("sweeps"),
+    storage: str | None = None,
+    workers: int = 1,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    on_record: Callable[[Written], None] = lambda _: None,
+) -> list[Written]:
+    """Make the records of a benchmark that a folder does not have, and return them.
+
+    Interrupted trainings and sweeps go on; a cell that another process works on is left to it. Raises MTBenchError,
+    once everything else is made, for the cells that failed, or whose data or code here are not the benchmark's.
+    """
+    registry = Registry.load([Path(file) for file in plugins])
+    written: list[Written] = []
+    problems = []
+    for cell in benchmark.cells(datasets, models):
+        where = f"{cell.frozen.dataset.name}: {cell.label}"
+        # looked up each time: another process or machine may have brought it meanwhile
+        there = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
+        record = _found(benchmark, cell, there, registry)
+        if record is not None:
+            say(f"{where}: its record is there: {record.file_stem}")
+            continue
+        say(where)
+        experiment = benchmark.experiment(cell, registry)
+        try:
+            check(benchmark, experiment, registry)
+            if cell.kind == "tuned":
+                written += sweep(
+                    experiment, name=sweep_name(benchmark, cell), folder=sweeps, storage=storage, workers=workers,
+                    records=records, plugins=plugins, progress=progress, on_record=on_record, benchmark=benchmark.part,
+                )  # fmt: skip
+            else:
+                written += run(
+                    experiment, records=records, plugins=plugins, resume=True, progress=progress, on_record=on_record,
+                    benchmark=benchmark.part,
+                )  # fmt: skip
+        except BusyError:
+            say(f"{where}: another process is at work on it")
+        except MTBenchError as error:  # the other cells have a right to their records
+            problems.append(f"{where}: {error}")
+    if problems:
+        raise MTBenchError("\n".join(problems))
+    return written
+
+
+def check(benchmark: Benchmark, experiment: Experiment, registry: Registry) -> None:
+    """Raise MTBenchError if this machine's data or code would make records that are not the benchmark's."""
+    plan = experiments.plan(experiment, registry, f"benchmark '{benchmark.name}'")
+    columns = prepare_data(plan)
+    recipe = recipe_of(sized(plan, columns), columns, plan.models[0], benchmark=benchmark.part)
+    if found := benchmark.violations(recipe):
+        raise MTBenchError(f"this is not what benchmark '{benchmark.name}' was made of:\n" + "\n".join(found))
+
+
+def sweep_name(benchmark: Benchmark, cell: Cell) -> str:
+    """Return the name of the sweep that tunes a cell."""
+    same = "-same-inputs" if cell.entry.same_inputs else ""
+    return f"{benchmark.name}-{cell.frozen.dataset.name}-{cell.entry.model.name}{same}"
