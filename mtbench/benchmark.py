@@ -82,7 +82,7 @@ class Benchmark(Settings):
         return next((each for each in self.datasets if each.dataset.name == dataset), None)
 
     def cells(self, datasets: Sequence[str] = (), models: Sequence[str] = ()) -> list[Cell]:
-        """Return the rows that the board begins with, tuned ones last; only of these datasets and models if there are any.
+        """Return the rows that the board begins with, tuned ones last; only of the datasets and models that are named.
 
         Raises MTBenchError for a name that is not there.
         """

@@ -1,0 +1,69 @@
+"""Checks: what was found when a record was looked at again, beside the records that they are of."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError
+
+from mtbench.data.cache import content_hash
+from mtbench.record import NAME_DIGITS, Part, atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FOLDER = "checks"
+
+Badge = Literal["claimed", "checked", "re-run"]
+
+
+class Check(Part):
+    """One look at a record: its metrics computed again from its predictions, or a seed of it trained again."""
+
+    schema_version: Literal[1] = 1
+    record: str = Field(description="KEY-CONTENT of the record.")
+    level: Literal["checked", "re-run"]
+    created: str = Field(description="UTC, ISO 8601.")
+    mtbench: str = Field(description="Version that looked.")
+    environment: dict[str, str]
+    seeds: list[int] = Field(description="Seeds that were trained again; none if the metrics alone were.")
+    difference: float = Field(description="Largest difference of a test value from the record's.")
+    tolerance: float = Field(description="What was allowed.")
+
+    @property
+    def file_stem(self) -> str:
+        """The record's name and the beginning of this content's hash."""
+        return f"{self.record}.{content_hash(self.model_dump(mode='json'))[:NAME_DIGITS]}"
+
+
+def write(check: Check, records: Path) -> Path:
+    """Write a check beside the records under its name, whole or not at all; return its path."""
+    path = records / FOLDER / f"{check.file_stem}.json"
+    content = json.dumps(check.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    atomically(path, lambda part: part.write_text(content, encoding="utf-8"))
+    return path
+
+
+def read_all(records: Path) -> tuple[dict[str, list[Check]], list[str]]:
+    """Return the checks by record, and what is wrong with the files that are none."""
+    found: dict[str, list[Check]] = {}
+    problems = []
+    for path in sorted((records / FOLDER).glob("*.json")):
+        try:
+            check = Check.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            problems.append(f"{path}: not a check")
+            continue
+        if path.stem != check.file_stem:
+            problems.append(f"{path}: its name is not the hash of its content: it was changed or renamed")
+            continue
+        found.setdefault(check.record, []).append(check)
+    return found, problems
+
+
+def badge(checks: Sequence[Check]) -> Badge:
+    """Return what a board says of a record with these checks."""
+    levels = {check.level for check in checks}
+    return "re-run" if "re-run" in levels else "checked" if levels else "claimed"
