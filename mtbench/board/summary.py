@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mtbench.data.cache import canonical_json, content_hash
-from mtbench.record import NAME_DIGITS
+from mtbench.record import NAME_DIGITS, undefined_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +82,10 @@ def groups(written: Iterable[Written]) -> list[Group]:
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
-    """Return what records must share to be compared: dataset, split, tasks and the versions of the primary metrics."""
+    """Return what records must share to be compared.
+
+    That is dataset, split, tasks, the versions of the primary metrics, and the benchmark that they are of, if any.
+    """
     primary = {task.primary for task in recipe.tasks}
     dataset = recipe.dataset
     return {
@@ -96,6 +99,7 @@ def identity(recipe: Recipe) -> dict[str, Any]:
             for name, metric in recipe.metrics.items()
             if name in primary
         },
+        "benchmark": recipe.benchmark and recipe.benchmark.model_dump(mode="json"),
     }
 
 
@@ -173,7 +177,7 @@ def statistics(record: Record) -> Statistics:
 def reasons(record: Record, task: str, metric: str, split: Split = "test") -> str:
     """Return why a value is undefined, by seed where the seeds differ."""
     seeds = record.recipe.seeds
-    found = {seed: record.undefined.get(f"{task}.{metric}.{split}.{seed}") for seed in seeds}
+    found = {seed: record.undefined.get(undefined_key(task, metric, split, seed)) for seed in seeds}
     texts = set(found.values())
     if texts == {None}:
         return "not in the record"
