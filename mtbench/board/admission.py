@@ -54,7 +54,7 @@ def inspect(path: Path, registry: Registry, board: Path, known: Path = benchmark
     record = records_.read(path)
     reasons = [*contradictions(record), *_departures(record, known), *_revisions(record, registry)]
     reasons += _disagreements(record, board)
-    notes = _unknown_code(record, registry)
+    notes = unknown_code(record, registry)
     check = None
     try:
         table = _predictions(record, path)
@@ -131,7 +131,7 @@ def _disagreements(record: Record, board: Path) -> list[str]:
     return []
 
 
-def _unknown_code(record: Record, registry: Registry) -> list[str]:
+def unknown_code(record: Record, registry: Registry) -> list[str]:
     """Return which code of the record is not the code here, by distribution, version and hash."""
     recipe = record.recipe
     parts: list[tuple[Kind, str, Provenance]] = [
