@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from mtbench import __version__
 from mtbench import benchmark as benchmarks
 from mtbench import record as records_
-from mtbench.board import checks, summary
+from mtbench.board import checks, resamples, summary
 from mtbench.board.checks import Check
 from mtbench.board.consistency import contradictions
 from mtbench.errors import MTBenchError
@@ -24,6 +24,7 @@ from mtbench.training.efficiency import environment
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mtbench.board.resamples import Resamples
     from mtbench.evaluation.evaluate import Results
     from mtbench.record import Record
     from mtbench.registry import Kind, Provenance, Registry
@@ -69,16 +70,50 @@ def inspect(path: Path, registry: Registry, board: Path, known: Path = benchmark
     return Inspection(record, path, check, notes)
 
 
-def add(found: Inspection, board: Path) -> Path:
+def add(found: Inspection, board: Path, registry: Registry) -> Path:
     """Put an inspected record, and what its predictions showed, among a board's; return its path there."""
-    written = records_.write(found.record, board)
-    if found.check is not None and not _has_check(found.check, board):
-        checks.write(found.check, board)
-    return written
+    stem = found.record.file_stem
+    if found.check is not None:
+        if all(each.level != found.check.level for each in checks.read_all(board)[0].get(stem, ())):
+            checks.write(found.check, board)
+        if stem not in resamples.read_all(board)[0]:
+            resamples.write(resamples.make(records_.Written(found.record, found.path), registry), board)
+    return records_.write(found.record, board)
 
 
-def _has_check(check: Check, board: Path) -> bool:
-    return any(each.level == check.level for each in checks.read_all(board)[0].get(check.record, ()))
+def check_all(board: Path, registry: Registry, known: Path = benchmarks.FOLDER) -> tuple[int, list[str]]:
+    """Return how many records a board has, and everything that is wrong in its folder; nothing is run."""
+    written, problems = records_.read_all(board)
+    stems = {record.file_stem: record for record, _ in written}
+    for _, path in written:
+        try:
+            inspect(path, registry, board, known)
+        except MTBenchError as error:
+            problems += str(error).splitlines()
+    replicates, wrong = resamples.read_all(board)
+    problems += wrong
+    for stem, found in replicates.items():
+        if stem not in stems:
+            problems.append(f"{resamples.FOLDER}/{stem}: there is no such record")
+        else:
+            problems += [f"{resamples.FOLDER}/{stem}: {line}" for line in _strangers(stems[stem], found)]
+    looked_at, wrong = checks.read_all(board)
+    problems += wrong
+    problems += [f"{checks.FOLDER}/{stem}: there is no such record" for stem in looked_at if stem not in stems]
+    return len(written), problems
+
+
+def _strangers(record: Record, found: Resamples) -> list[str]:
+    """Return where resamples cannot be of a record's predictions: their mean is near the record's value."""
+    if found.predictions != record.predictions.sha256:
+        return ["they are of other predictions"]
+    lines = []
+    for task in record.recipe.tasks:
+        own, drawn = record.mean(task.name, task.primary), found.tasks.get(task.name)
+        values = np.array([value for value in drawn.values if value is not None]) if drawn else np.array([])
+        if own is not None and len(values) and abs(values.mean() - own) > values.std() + ROUNDING:
+            lines.append(f"task {task.name}: their mean is {values.mean():.6g}, the record's value {own:.6g}")
+    return lines
 
 
 def _departures(record: Record, known: Path) -> list[str]:
