@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 Format = Literal["latex", "markdown", "csv", "bibtex"]
 
 TIE = "\N{DAGGER}"
+PIPE = r"\|"
 COLUMNS = (
-    "dataset", "benchmark", "model", "distinction", "budget", "seeds", "badge", "record", "task", "metric",
+    "dataset", "benchmark", "model", "label", "budget", "seeds", "badge", "record", "task", "metric",
     "higher_is_better", "mean", "low", "high", "first_rank", "last_rank", "delta_m", "delta_m_low", "delta_m_high",
 )  # fmt: skip
 LATEX = str.maketrans({
@@ -39,9 +40,10 @@ class Row(NamedTuple):
     """A record in a table."""
 
     record: Record
-    distinction: str
+    label: str
     badge: Badge
     placings: list[Placing]
+    overall: Placing
     transfer: Transfer | None
 
 
@@ -79,12 +81,13 @@ def _sheet(group: Group, found: Standings, badges: dict[str, Badge]) -> Sheet:
     rows = [
         Row(
             record,
-            ", ".join(f"{key} {text}" for key, text in told.items()),
+            label,
             badges.get(record.file_stem, "claimed"),
             [found.tasks[task.name].placings[record.file_stem] for task in tasks],
+            found.overall.placings[record.file_stem],
             found.transfer.get(record.file_stem),
         )
-        for record, told in zip(group.records, summary.differences(group.records), strict=True)
+        for record, label in zip(group.records, summary.labels(group.records), strict=True)
     ]
     leading = []
     for place, task in enumerate(tasks):
@@ -109,7 +112,7 @@ def _csv(sheets: Iterable[Sheet]) -> str:
             for task, placing in zip(recipe.tasks, row.placings, strict=True):
                 writer.writerow([
                     recipe.dataset.name, recipe.benchmark.name if recipe.benchmark else "", recipe.model.name,
-                    row.distinction, recipe.budget.kind, len(recipe.seeds), row.badge, row.record.file_stem, task.name,
+                    row.label, recipe.budget.kind, len(recipe.seeds), row.badge, row.record.file_stem, task.name,
                     task.primary, _higher(group, task.primary), *(placing.value or ("", "", "")),
                     *(placing.ranks or ("", "")), *(row.transfer.mean if row.transfer else ("", "", "")),
                 ])  # fmt: skip
@@ -123,11 +126,8 @@ def _cells(sheet: Sheet, bold: str) -> tuple[list[str], list[list[str]]]:
     lines = []
     for row in sheet.rows:
         cells = [_cell(placing, best, bold) for placing, best in zip(row.placings, sheet.leading, strict=True)]
-        ranks = [placing.ranks for placing in row.placings]
-        shown = ", ".join(_rank(each) for each in ranks) if all(ranks) else "unranked"
         delta = _percent(row.transfer.mean) if row.transfer else summary.UNDEFINED
-        name = row.record.recipe.model.name + (f" ({row.distinction})" if row.distinction else "")
-        lines.append([name, *cells, shown, delta])
+        lines.append([row.label, *cells, _rank(row.overall.ranks), delta])
     return head, lines
 
 
@@ -142,7 +142,9 @@ def _cell(placing: Placing, best: float | None, bold: str) -> str:
 
 
 def _rank(ranks: tuple[int, int] | None) -> str:
-    first, last = ranks or (0, 0)
+    if ranks is None:
+        return "unranked"
+    first, last = ranks
     return str(first) if first == last else f"{first}\N{EN DASH}{last}"
 
 
@@ -153,9 +155,7 @@ def _percent(value: Interval) -> str:
 def _markdown(sheet: Sheet) -> str:
     head, lines = _cells(sheet, "**{}**")
     rows = [head, ["---"] * len(head), *lines]
-    table = "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
-    )
+    table = "\n".join(f"| {' | '.join(' '.join(cell.split()).replace('|', PIPE) for cell in row)} |" for row in rows)
     return f"## {sheet.group.recipe.dataset.name}\n\n{table}\n\n{_caption(sheet)}\n"
 
 
@@ -180,7 +180,8 @@ def _caption(sheet: Sheet) -> str:
     return (
         f"{recipe.dataset.name}{benchmark}: mean over seeds on {recipe.split.rows.get('test', 0):,} test rows with "
         f"95 % intervals. Bold is the best mean; {TIE} marks what the data cannot tell from the best. Ranks are "
-        "intervals, by task. delta-m is the mean relative change against single-task models of the same inputs and budget."
+        "intervals, of the mean improvement over the constant predictor. delta-m is the mean relative change against "
+        "single-task models of the same inputs and budget."
     )
 
 
@@ -195,7 +196,5 @@ def _bibtex(sheets: Iterable[Sheet], registry: Registry) -> str:
             card = registry.resolve("model", model).card if model in registry.names("model") else None
             if card and card.paper:
                 works[f"model-{model}"] = card.paper
-    return "\n".join(
-        f"@misc{{{key},\n  note = {{{' '.join(work.split()).translate(LATEX)}}}\n}}\n"
-        for key, work in sorted(works.items())
-    )
+    notes = {key: " ".join(work.split()).translate(LATEX) for key, work in sorted(works.items())}
+    return "\n".join(f"@misc{{{key},\n  note = {{{note}}}\n}}\n" for key, note in notes.items())

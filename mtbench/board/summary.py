@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Split = Literal["valid", "test"]
 
 RANKED_SEEDS = 5
+SHORT_DIGITS = 8
 UNDEFINED = "\N{EN DASH}"
 SCIENTIFIC_BELOW = 0.001
 SHORT_FROM = 1000
@@ -208,6 +209,29 @@ def differences(records: Sequence[Record]) -> list[dict[str, str]]:
             settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]
         found.append(settings)
     return found
+
+
+def labels(records: Sequence[Record]) -> list[str]:
+    """Return a short name for each record of a group that no other has.
+
+    It is the model, what rows were given beyond what it asks for, and "tuned"; then, where needed, the model's settings
+    in which such records differ, and the beginning of the record's name.
+    """
+    found = []
+    for record in records:
+        given = ", ".join(one.name for one in record.recipe.inputs.given)
+        tuned = ["tuned"] if record.recipe.budget.kind == "tuned" else []
+        found.append(", ".join([record.recipe.model.name + (f" + {given}" if given else ""), *tuned]))
+    own = [_own(record) for record in records]
+    told = [
+        ", ".join([label, *(f"{key} {text}" for key, text in mine.items() if any(o.get(key) != text for o in others))])
+        for label, mine in zip(found, own, strict=True)
+        for others in [[other for other, same in zip(own, found, strict=True) if same == label]]
+    ]
+    return [
+        f"{label}, {record.file_stem[:SHORT_DIGITS]}" if told.count(label) > 1 else label
+        for label, record in zip(told, records, strict=True)
+    ]
 
 
 def _usual(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
