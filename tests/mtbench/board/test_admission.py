@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 
 import numpy as np
@@ -96,7 +95,7 @@ def test_a_changed_digit_is_refused_with_hashes_made_anew(desk, registry, metric
     def change(content):
         values = content["results"]["click"][metric][split]
         text = repr(values[2])
-        place = random.Random(metric + split).randrange(text.index(".") + 1, len(text))
+        place = np.random.default_rng(len(metric + split)).integers(text.index(".") + 1, len(text))
         values[2] = float(text[:place] + str((int(text[place]) + 5) % 10) + text[place + 1 :])
 
     path = forged(of("shared-bottom", records), change)
@@ -240,7 +239,7 @@ def test_code_that_is_not_here_is_named(desk, registry):
         change(content)
         content["recipe"]["metrics"]["auc"]["provenance"]["distribution"] = "magrathea"
 
-    with pytest.raises(MTBenchError, match="metrics.auc: version 1 of magrathea is not here"):
+    with pytest.raises(MTBenchError, match=r"metrics.auc: version 1 of magrathea is not here"):
         inspect(forged(of("shared-bottom", records), stranger), registry, board, known)
 
 
