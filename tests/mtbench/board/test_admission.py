@@ -34,7 +34,7 @@ def of(model, folder):
 
 
 def forged(written, change, *, table=None):
-    """Write what ``change`` makes of a record's JSON, with its hashes and its name as they should be; return the path."""
+    """Write what ``change`` makes of a record, its hashes and its name being as they should; return the path."""
     content = json.loads(written.path.read_text())
     change(content)
     if table is not None:
