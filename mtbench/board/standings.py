@@ -78,7 +78,7 @@ class Transfer(NamedTuple):
     """A record against the single-task reference of the same inputs and budget.
 
     ``tasks`` are the relative changes of the primary metrics, 0.01 being 1 % better, and ``mean`` is delta-m. AUC and
-    GAUC count from 0.5, other metrics from 0.
+    GAUC count from 0.5, other metrics from 0. Where either has no resamples the intervals are those of the seeds alone.
     """
 
     reference: str

@@ -107,6 +107,14 @@ def test_parts_of_the_variance_are_what_was_planted():
         assert found.mean[index] == pytest.approx(seeds[i].mean() - seeds[j].mean())
 
 
+def test_turning_a_pair_turns_the_sign():
+    rng = np.random.default_rng(8)
+    pair = [sample(rng, mean, count=count) for mean, count in ((0.7, 5), (0.72, 7))]
+    there, back = differences(pair, CLUSTERS), differences(pair[::-1], CLUSTERS)
+    assert (there.mean, there.low, there.high) == (-back.mean, -back.high, -back.low)
+    assert (there.p, there.clusters) == (pytest.approx(back.p), pytest.approx(back.clusters))
+
+
 def test_shared_users_cancel():
     rng = np.random.default_rng(2)
     shared = rng.normal(size=400)
