@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL = 0.05
+ROUNDING = 1e-12
 
 
 class Sample(NamedTuple):
@@ -58,7 +59,7 @@ def differences(samples: Sequence[Sample], clusters: int) -> Estimates:
     own = np.diag(covariance)
     both = own[first] + own[second]
     joint = both - 2 * covariance[first, second]
-    joint[joint <= np.finfo(float).eps * len(samples) * both] = 0.0  # what is left of equal models is rounding
+    joint[joint < ROUNDING * both] = 0.0  # all that is left of equal models
     variances, degrees = _seeds_parts(samples).T
     mean = _means(samples)
     parts = [np.stack((variances[side], degrees[side]), axis=-1) for side in (first, second)]
