@@ -75,7 +75,8 @@ def test_every_hook_is_explained_with_its_arguments(hook):
     "part",
     [
         record.Record, record.Recipe, record.DatasetPart, record.SplitPart, record.MetricPart, record.PluginPart,
-        record.Budget, record.BenchmarkPart, record.Tuning, record.Cell, record.Measured, record.SeedRun, record.Predictions, Provenance,
+        record.Budget, record.BenchmarkPart, record.Tuning, record.Cell, record.Measured, record.SeedRun,
+        record.Predictions, Provenance,
     ],
 )  # fmt: skip
 def test_every_field_of_a_record_is_explained(part):

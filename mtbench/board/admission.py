@@ -22,9 +22,12 @@ from mtbench.evaluation.evaluate import evaluate
 from mtbench.training.efficiency import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
     from mtbench.board.resamples import Resamples
+    from mtbench.board.summary import Group
     from mtbench.evaluation.evaluate import Results
     from mtbench.record import Record
     from mtbench.registry import Kind, Provenance, Registry
@@ -47,14 +50,16 @@ class Inspection(NamedTuple):
     notes: list[str]
 
 
-def inspect(path: Path, registry: Registry, board: Path, known: Path = benchmarks.FOLDER) -> Inspection:
+def inspect(
+    path: Path, registry: Registry, beside: Sequence[Group] = (), known: Path = benchmarks.FOLDER
+) -> Inspection:
     """Return a record with what there is to say of it; ``known`` is the folder of benchmarks.
 
-    Raises MTBenchError with every reason why it may not stand on the board whose records lie in the folder ``board``.
+    Raises MTBenchError with every reason why it may not stand on a board, ``beside`` the records that are there.
     """
     record = records_.read(path)
     reasons = [*contradictions(record), *_departures(record, known), *_revisions(record, registry)]
-    reasons += _disagreements(record, board)
+    reasons += _disagreements(record, beside)
     notes = unknown_code(record, registry)
     check = None
     try:
@@ -85,9 +90,10 @@ def check_all(board: Path, registry: Registry, known: Path = benchmarks.FOLDER) 
     """Return how many records a board has, and everything that is wrong in its folder; nothing is run."""
     written, problems = records_.read_all(board)
     stems = {record.file_stem: record for record, _ in written}
+    groups = summary.groups(written)
     for _, path in written:
         try:
-            inspect(path, registry, board, known)
+            inspect(path, registry, groups, known)
         except MTBenchError as error:
             problems += str(error).splitlines()
     replicates, wrong = resamples.read_all(board)
@@ -149,21 +155,22 @@ def _revisions(record: Record, registry: Registry) -> list[str]:
     ]
 
 
-def _disagreements(record: Record, board: Path) -> list[str]:
-    """Return where the constant predictor is another than in the records beside which it would stand."""
-    if not board.is_dir():
-        return []
+def _disagreements(record: Record, beside: Sequence[Group]) -> list[str]:
+    """Return where the constant predictor is another than in a record beside which it would stand."""
     identity = summary.identity(record.recipe)
-    for other, path in records_.read_all(board)[0]:
-        if summary.identity(other.recipe) != identity:
-            continue
-        return [
-            f"bounds.constant.{task.name}.{task.primary}: {mine}, but {theirs} in {path.name}"
-            for task in record.recipe.tasks
-            if (mine := summary.bound(record, "constant", task.name, task.primary))
-            != (theirs := summary.bound(other, "constant", task.name, task.primary))
-        ]
-    return []
+    others = next((group.written for group in beside if group.identity == identity), ())
+    return [
+        f"bounds.constant.{task.name}.{task.primary}: {mine}, but {theirs} in {path.name}"
+        for other, path in others[:1]
+        for task in record.recipe.tasks
+        if (mine := summary.bound(record, "constant", task.name, task.primary))
+        != (theirs := summary.bound(other, "constant", task.name, task.primary))
+    ]
+
+
+def standing(board: Path) -> list[Group]:
+    """Return the records of a board that may not exist yet."""
+    return summary.groups(records_.read_all(board)[0]) if board.is_dir() else []
 
 
 def unknown_code(record: Record, registry: Registry) -> list[str]:

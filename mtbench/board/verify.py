@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mtbench.record import PluginPart, Recipe, Record
     from mtbench.registry import Registry
 
+NO_PACKAGES = {"python", "platform", "machine", "cpus", "threads"}
 ELSEWHERE = 0.005
 """How far a metric may lie from the record's where platform or code differ: other sums, the same model."""
 
@@ -46,11 +47,15 @@ class Value(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """A seed of a record, trained again: ``differences`` are those of platform and code."""
+    """A seed of a record, trained again.
+
+    ``differences`` are those of platform and code, ``requirements`` the record's versions of packages that differ.
+    """
 
     record: Record
     seed: int
     differences: list[str]
+    requirements: list[str]
     values: list[Value]
     tolerance: float
 
@@ -106,10 +111,15 @@ def verify(
     if other := _other_data(recipe, again.recipe):
         raise MTBenchError("\n".join(f"{path.name}: the data here is not the record's: {line}" for line in other))
     differences = [*_platform(record, again), *unknown_code(record, registry)]
-    found = Verification(
-        record, seed, differences, list(_values(record, again, seed)), tolerance if differences else 0.0
-    )
-    return found, found.check(again.measured.environment)
+    here = again.measured.environment
+    packages = [
+        f"{name}=={version}"
+        for name, version in record.measured.environment.items()
+        if name not in NO_PACKAGES and here.get(name) != version
+    ]
+    values = list(_values(record, again, seed))
+    found = Verification(record, seed, differences, packages, values, tolerance if differences else 0.0)
+    return found, found.check(here)
 
 
 def experiment_of(recipe: Recipe, seeds: Sequence[int], *, device: str = "cpu", processes: int = 1) -> Experiment:

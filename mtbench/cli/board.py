@@ -45,7 +45,7 @@ def add(record: RecordArgument, *, records: BoardOption = BOARD, plugin: PluginO
     from mtbench.registry import Registry  # noqa: PLC0415
 
     registry = Registry.load()
-    found = admission.inspect(record, registry, records)
+    found = admission.inspect(record, registry, admission.standing(records))
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     path = admission.add(found, records, registry)
@@ -66,7 +66,7 @@ def submit(
     from mtbench.registry import Registry  # noqa: PLC0415
 
     registry = Registry.load()
-    found = admission.inspect(record, registry, records)
+    found = admission.inspect(record, registry, admission.standing(records))
     if found.check is None:
         raise MTBenchError(
             f"{record}: there are no predictions beside it; submit from the folder that the run wrote them to"
@@ -112,6 +112,8 @@ def verify(
     found, check = run_again(record, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
     for line in found.differences:
         typer.echo(f"differs: {line}", err=True)
+    if found.requirements:
+        typer.echo(f"the record's packages: pip install {' '.join(found.requirements)}", err=True)
     stdout().print(_values(found))
     allowed = f"within {found.tolerance:g}" if found.tolerance else "to the last bit"
     if not found.passed:

@@ -10,7 +10,7 @@ import pytest
 
 from mtbench import record as records_
 from mtbench.board import checks, resamples
-from mtbench.board.admission import add, check_all, inspect
+from mtbench.board.admission import add, check_all, inspect, standing
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.record import Record
@@ -51,7 +51,7 @@ def forged(written, change, *, table=None):
 def test_a_good_record_is_admitted_checked_and_ready_to_be_ranked(desk, registry):
     records, known, board = desk
     for written in records_.read_all(records)[0]:
-        found = inspect(written.path, registry, board, known)
+        found = inspect(written.path, registry, known=known)
         assert found.notes == []
         assert found.check.difference == 0.0
         assert found.check.tolerance == 0.0
@@ -69,7 +69,7 @@ def test_without_its_predictions_it_is_claimed(desk, registry):
     records, known, board = desk
     written = of("constant", records)
     written.path.with_suffix(".parquet").unlink()
-    found = inspect(written.path, registry, board, known)
+    found = inspect(written.path, registry, known=known)
     assert found.check is None
     assert found.notes == ["there are no predictions beside it, so its numbers are claimed"]
     add(found, board, registry)
@@ -84,7 +84,7 @@ def test_a_changed_digit_is_refused(desk, registry):
     digit = value[-1]
     written.path.write_text(text.replace(value, value[:-1] + ("1" if digit != "1" else "2"), 1))
     with pytest.raises(MTBenchError, match="it was changed"):
-        inspect(written.path, registry, board, known)
+        inspect(written.path, registry, known=known)
 
 
 @pytest.mark.parametrize("metric", ["auc", "logloss", "ndcg@10"])
@@ -100,7 +100,7 @@ def test_a_changed_digit_is_refused_with_hashes_made_anew(desk, registry, metric
 
     path = forged(of("shared-bottom", records), change)
     with pytest.raises(MTBenchError, match=rf"click.{metric}.{split}, seed 2: .* predictions give|s.2: task click had"):
-        inspect(path, registry, board, known)
+        inspect(path, registry, known=known)
 
 
 def test_a_change_of_what_was_chosen_on_validation_is_seen_without_predictions(desk, registry):
@@ -112,7 +112,7 @@ def test_a_change_of_what_was_chosen_on_validation_is_seen_without_predictions(d
     path = forged(of("shared-bottom", records), change)
     path.with_suffix(".parquet").unlink()
     with pytest.raises(MTBenchError, match=r"seeds.1: task click had .* on validation in the chosen epoch, but"):
-        inspect(path, registry, board, known)
+        inspect(path, registry, known=known)
 
 
 def without_task(content):
@@ -188,7 +188,7 @@ def test_each_fault_is_refused_with_its_reason(desk, registry, change, reason):
     records, known, board = desk
     path = forged(of("shared-bottom", records), change)
     with pytest.raises(MTBenchError) as raised:
-        inspect(path, registry, board, known)
+        inspect(path, registry, known=known)
     assert reason in str(raised.value)
     assert all(line.startswith(path.name) for line in str(raised.value).splitlines())
     assert not board.exists()
@@ -199,11 +199,11 @@ def test_predictions_of_another_record_are_refused(desk, registry):
     mine, other = of("shared-bottom", records), of("constant", records)
     shutil.copy(other.path.with_suffix(".parquet"), mine.path.with_suffix(".parquet"))
     with pytest.raises(MTBenchError, match="predictions: sha256 of"):
-        inspect(mine.path, registry, board, known)
+        inspect(mine.path, registry, known=known)
     table = predictions.read(other.path.with_suffix(".parquet"))
     path = forged(mine, lambda _: None, table=table)
     with pytest.raises(MTBenchError, match=r"results.click.auc.test, seed 0: .* but the predictions give 0.5"):
-        inspect(path, registry, board, known)
+        inspect(path, registry, known=known)
 
 
 def test_predictions_of_other_rows_are_refused(desk, registry):
@@ -212,16 +212,16 @@ def test_predictions_of_other_rows_are_refused(desk, registry):
     table = predictions.read(written.path.with_suffix(".parquet"))
     moved = table.set_column(3, predictions.SCHEMA.field("row"), pa.array(np.asarray(table["row"]) + 1))
     with pytest.raises(MTBenchError, match="predictions: the test rows are not those of the split"):
-        inspect(forged(written, lambda _: None, table=moved), registry, board, known)
+        inspect(forged(written, lambda _: None, table=moved), registry, known=known)
     fewer = table.filter(np.asarray(table["seed"]) < 4)
 
     def count(content):
         content["predictions"]["rows"] = fewer.num_rows
 
     with pytest.raises(MTBenchError, match=r"predictions: of seeds \[0, 1, 2, 3\]"):
-        inspect(forged(written, count, table=fewer), registry, board, known)
+        inspect(forged(written, count, table=fewer), registry, known=known)
     with pytest.raises(MTBenchError, match=rf"predictions: {fewer.num_rows} rows, in the record"):
-        inspect(forged(written, lambda _: None, table=fewer), registry, board, known)
+        inspect(forged(written, lambda _: None, table=fewer), registry, known=known)
 
 
 def test_code_that_is_not_here_is_named(desk, registry):
@@ -231,7 +231,7 @@ def test_code_that_is_not_here_is_named(desk, registry):
         content["recipe"]["model"]["name"] = "deep-thought"
         content["recipe"]["model"]["provenance"] = {"distribution": "magrathea", "version": "4.2", "sha256": "f00d"}
 
-    found = inspect(forged(of("shared-bottom", records), change), registry, board, known)
+    found = inspect(forged(of("shared-bottom", records), change), registry, known=known)
     assert found.notes == ["model deep-thought: code of magrathea 4.2, sha256 f00d, which is not here"]
     assert found.check is not None
 
@@ -240,7 +240,7 @@ def test_code_that_is_not_here_is_named(desk, registry):
         content["recipe"]["metrics"]["auc"]["provenance"]["distribution"] = "magrathea"
 
     with pytest.raises(MTBenchError, match=r"metrics.auc: version 1 of magrathea is not here"):
-        inspect(forged(of("shared-bottom", records), stranger), registry, board, known)
+        inspect(forged(of("shared-bottom", records), stranger), registry, known=known)
 
 
 def test_a_benchmark_that_is_not_known_is_refused_and_none_needs_none(desk, registry):
@@ -252,29 +252,29 @@ def test_a_benchmark_that_is_not_known_is_refused_and_none_needs_none(desk, regi
             content["recipe"]["benchmark"]["name"] = name
 
         with pytest.raises(MTBenchError, match="there is no benchmark"):
-            inspect(forged(written, other), registry, board, known)
+            inspect(forged(written, other), registry, known=known)
 
     def free(content):
         content["recipe"]["benchmark"] = None
 
-    assert inspect(forged(written, free), registry, board, known).check is not None
+    assert inspect(forged(written, free), registry, known=known).check is not None
 
 
 def test_a_constant_predictor_unlike_the_others_is_refused(desk, registry):
     records, known, board = desk
-    add(inspect(of("constant", records).path, registry, board, known), board, registry)
+    add(inspect(of("constant", records).path, registry, known=known), board, registry)
 
     def change(content):
         content["bounds"]["constant"]["click"]["auc"]["test"] = [0.2]
 
     with pytest.raises(MTBenchError, match=r"bounds.constant.click.auc: 0.2, but 0.5 in"):
-        inspect(forged(of("shared-bottom", records), change), registry, board, known)
+        inspect(forged(of("shared-bottom", records), change), registry, standing(board), known)
 
 
 def test_everything_that_is_wrong_in_a_boards_folder_is_found(desk, registry):
     records, known, board = desk
     for written in records_.read_all(records)[0]:
-        add(inspect(written.path, registry, board, known), board, registry)
+        add(inspect(written.path, registry, known=known), board, registry)
     (board / "0123456789abcdef-0123456789abcdef.json").write_text("{}")
     first, second = sorted((board / "resamples").iterdir())
     found = resamples.read(first)

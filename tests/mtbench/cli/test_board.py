@@ -94,7 +94,13 @@ def test_elsewhere_it_says_what_differs_and_allows_for_it(desk):
     path = records_.write(record.model_copy(update={"key": record.recipe.key}), desk["constant"].parent)
     code, out, _ = call("verify", path, "--seed", 0)
     assert code == 0
-    for text in ("differs: torch: 2.6.0 in the record", "differs: machine: sparc", "model constant: code of", "0.005"):
+    for text in (
+        "differs: torch: 2.6.0 in the record",
+        "differs: machine: sparc",
+        "model constant: code of",
+        "pip install torch==2.6.0",
+        "0.005",
+    ):
         assert text in out
 
 
