@@ -77,7 +77,7 @@ def test_without_its_predictions_it_is_claimed(desk, registry):
 
 
 def test_a_changed_digit_is_refused(desk, registry):
-    records, known, board = desk
+    records, known, _board = desk
     written = of("shared-bottom", records)
     text = written.path.read_text()
     value = str(written.record.results["click"]["auc"].test[2])
@@ -90,7 +90,7 @@ def test_a_changed_digit_is_refused(desk, registry):
 @pytest.mark.parametrize("metric", ["auc", "logloss", "ndcg@10"])
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_a_changed_digit_is_refused_with_hashes_made_anew(desk, registry, metric, split):
-    records, known, board = desk
+    records, known, _board = desk
 
     def change(content):
         values = content["results"]["click"][metric][split]
@@ -104,7 +104,7 @@ def test_a_changed_digit_is_refused_with_hashes_made_anew(desk, registry, metric
 
 
 def test_a_change_of_what_was_chosen_on_validation_is_seen_without_predictions(desk, registry):
-    records, known, board = desk
+    records, known, _board = desk
 
     def change(content):
         content["results"]["click"]["auc"]["valid"][1] += 0.01
@@ -195,7 +195,7 @@ def test_each_fault_is_refused_with_its_reason(desk, registry, change, reason):
 
 
 def test_predictions_of_another_record_are_refused(desk, registry):
-    records, known, board = desk
+    records, known, _board = desk
     mine, other = of("shared-bottom", records), of("constant", records)
     shutil.copy(other.path.with_suffix(".parquet"), mine.path.with_suffix(".parquet"))
     with pytest.raises(MTBenchError, match="predictions: sha256 of"):
@@ -207,7 +207,7 @@ def test_predictions_of_another_record_are_refused(desk, registry):
 
 
 def test_predictions_of_other_rows_are_refused(desk, registry):
-    records, known, board = desk
+    records, known, _board = desk
     written = of("shared-bottom", records)
     table = predictions.read(written.path.with_suffix(".parquet"))
     moved = table.set_column(3, predictions.SCHEMA.field("row"), pa.array(np.asarray(table["row"]) + 1))
@@ -225,7 +225,7 @@ def test_predictions_of_other_rows_are_refused(desk, registry):
 
 
 def test_code_that_is_not_here_is_named(desk, registry):
-    records, known, board = desk
+    records, known, _board = desk
 
     def change(content):
         content["recipe"]["model"]["name"] = "deep-thought"
@@ -244,7 +244,7 @@ def test_code_that_is_not_here_is_named(desk, registry):
 
 
 def test_a_benchmark_that_is_not_known_is_refused_and_none_needs_none(desk, registry):
-    records, known, board = desk
+    records, known, _board = desk
     written = of("constant", records)
     for name in ("planted-v7", "../planted-v1"):
 
