@@ -82,11 +82,16 @@ def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array
 def score(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array | None = None) -> float:
     """Return the metric of these rows alone, each argument of shape (rows,).
 
-    It is computed on the CPU in this process, without the others: the same rows give the same bits everywhere. Raises
-    UndefinedMetricError where there is no value.
+    It is computed on the CPU in this process, without the others, in one thread: the same rows give the same bits,
+    however many cores there are. Raises UndefinedMetricError where there is no value.
     """
-    take(metric, preds, target, groups)
-    value = float(metric.compute())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the parts of a sum that is divided among threads are added in another order
+    try:
+        take(metric, preds, target, groups)
+        value = float(metric.compute())
+    finally:
+        torch.set_num_threads(threads)
     if not math.isfinite(value):
         raise UndefinedMetricError(f"the metric returned {value}")
     return value

@@ -185,3 +185,19 @@ def test_improvement_is_the_share_of_the_way_to_perfect():
     assert improvement(5.0, 4.0, 0.0) == -0.25
     with pytest.raises(UndefinedMetricError, match="perfect already"):
         improvement(0.1, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("cls", [AUC, LogLoss, RMSE])
+def test_the_bits_do_not_depend_on_the_number_of_threads(cls):
+    rng = np.random.default_rng(5)
+    preds, target = rng.random(200_000), (rng.random(200_000) < 0.1).astype(np.float64)
+    threads = torch.get_num_threads()
+    found = set()
+    try:
+        for count in (1, 2, 3, 7):
+            torch.set_num_threads(count)
+            found.add(score(cls(), preds, target))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
