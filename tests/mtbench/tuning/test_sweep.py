@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from mtbench.errors import MTBenchError
 from mtbench.record import read_all
 from mtbench.tuning.studies import ModelStudy, Storage
-from mtbench.tuning.sweep import sweep
+from mtbench.tuning.sweep import Interruption, sweep
 from tests.mtbench.tuning.conftest import SWEEP
 
 HERE = '''
@@ -130,3 +133,18 @@ def test_mistakes_are_told_before_anything_begins(tmp_path, launchers, changes, 
     with pytest.raises(MTBenchError, match=message):
         sweep(content, folder=tmp_path / "s", plugins=[launchers], **arguments)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_ctrl_c_waits_for_what_it_comes_in():
+    interruption = Interruption()
+    try:
+        interruption.wait(0)
+        os.kill(os.getpid(), signal.SIGINT)
+        done = sum(range(1000))  # a query that must not be cut short
+        with pytest.raises(KeyboardInterrupt):
+            interruption.wait(0)
+    finally:
+        interruption.end()
+    assert done == 499500
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
