@@ -161,7 +161,10 @@ def statistics(record: Record) -> Statistics:
     runs = record.measured.seeds.values()
     found = Statistics({}, {})
     for name in next((run.statistics for run in runs), {}):
-        chosen = [run.statistics[name][max(run.chosen.values())] for run in runs if name in run.statistics]
+        last = ((run.statistics.get(name, ()), max(run.chosen.values(), default=-1)) for run in runs)
+        chosen = [values[epoch] for values, epoch in last if 0 <= epoch < len(values)]
+        if not chosen:
+            continue
         match name.split("/"):
             case [table, row, column]:
                 found.tables.setdefault(table, {}).setdefault(row, {})[column] = sum(chosen) / len(chosen)
@@ -194,11 +197,13 @@ def differences(records: Sequence[Record]) -> list[dict[str, str]]:
     networks = [other for record, other in zip(records, others, strict=True) if record.recipe.balancer]
     usual = _usual(networks or others)  # references lack much of what networks have in common
     keys = Counter(record.key for record in records)
+    common: dict[str, set[tuple[str, str]]] = {}
+    for record, model in zip(records, models, strict=True):
+        common.setdefault(record.recipe.model.name, set(model.items())).intersection_update(model.items())
     found = []
     for record, model, other in zip(records, models, others, strict=True):
-        name = record.recipe.model.name
-        same = [one for one, each in zip(models, records, strict=True) if each.recipe.model.name == name]
-        settings = {key: text for key, text in model.items() if any(one.get(key) != text for one in same)}
+        own = common[record.recipe.model.name]
+        settings = {key: text for key, text in model.items() if (key, text) not in own}
         settings |= {key: text for key, text in other.items() if usual.get(key) != text}
         if keys[record.key] > 1:
             settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]
