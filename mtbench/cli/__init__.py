@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import typer
 
 from mtbench.cli import bench, board, data, sweep
+from mtbench.cli.compare import compare
 from mtbench.cli.options import PluginOption, use_plugins
 from mtbench.cli.plugins import list_names, plugins
 from mtbench.cli.run import run
@@ -26,6 +27,7 @@ app.add_typer(sweep.app, name="sweep")
 app.command("sweep-worker")(sweep.worker)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.command("compare")(compare)
 app.add_typer(board.app, name="board")
 app.command("plugins")(plugins)
 app.command("list")(list_names)

@@ -66,12 +66,8 @@ def _tensor(column: Array) -> torch.Tensor:
     return column.detach().cpu() if isinstance(column, torch.Tensor) else torch.tensor(column)
 
 
-def score(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array | None = None) -> float:
-    """Return the metric of these rows alone, each argument of shape (rows,).
-
-    It is computed on the CPU in this process, without the others: the same rows give the same bits everywhere. Raises
-    UndefinedMetricError where there is no value.
-    """
+def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array | None = None) -> None:
+    """Let the metric take in these rows alone, on the CPU in this process; each argument has shape (rows,)."""
     metric.distributed_available_fn = _alone
     metric.cpu().reset()
     preds, target = _tensor(preds), _tensor(target)
@@ -81,6 +77,15 @@ def score(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Arra
         metric.update(preds, target, indexes=None if groups is None else _tensor(groups))
     else:
         metric.update(preds, target)
+
+
+def score(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array | None = None) -> float:
+    """Return the metric of these rows alone, each argument of shape (rows,).
+
+    It is computed on the CPU in this process, without the others: the same rows give the same bits everywhere. Raises
+    UndefinedMetricError where there is no value.
+    """
+    take(metric, preds, target, groups)
     value = float(metric.compute())
     if not math.isfinite(value):
         raise UndefinedMetricError(f"the metric returned {value}")

@@ -4,9 +4,15 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from mtbench.record import Cell, Measured, Predictions, Recipe, Record
+from mtbench import record as record_
+from mtbench.evaluation import evaluate, predictions
+from mtbench.record import Cell, Measured, Predictions, Recipe, Record, Written
+from mtbench.registry import Registry
+from mtbench.schema import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +140,42 @@ def make_record():
                 sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", rows=60000
             ),
         )
+
+    return make
+
+
+@pytest.fixture
+def make_predicted(make_record, tmp_path):
+    """Return a function that writes a record with its predictions into ``tmp_path / "records"``, and returns it.
+
+    ``noise`` is what its logits have beside the truth, each seed anew; labels and users are the same for every record.
+    """
+
+    def make(model="mmoe", *, seeds=5, noise=1.0, tasks=("click", "buy"), users=30, rows=600, rate=0.5, **changes):
+        truth = np.random.default_rng(0)
+        group = truth.integers(0, users, rows) if users else None
+        logits = truth.normal(size=(rows, len(tasks))) + np.log(rate / (1 - rate))
+        labels = (truth.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
+        rng = np.random.default_rng([ord(letter) for letter in model])
+        found = pa.concat_tables(
+            predictions.table(
+                seed, split, tasks, np.arange(rows), label=labels, mask=np.ones(labels.shape, bool), group=group,
+                probability=1 / (1 + np.exp(-logits - noise * rng.normal(size=logits.shape))),
+            )
+            for seed in range(seeds)
+            for split in predictions.SPLITS
+        )  # fmt: skip
+        kinds = [Task(name=task, metric="auc") for task in tasks]
+        values = evaluate.evaluate(found, kinds, {"auc": Registry.load().metric("auc")}).values
+        results = {task: {"auc": values[task]["auc"].test} for task in tasks}
+        bounds = {"constant": {task: {"auc": 0.5} for task in tasks}}
+        record = make_record(model, results, **({"bounds": bounds} | changes))
+        path = tmp_path / "records" / "predictions"
+        lines = predictions.write([found], path)
+        about = Predictions(sha256=predictions.digest(path), rows=lines)
+        written = record_.write(record.model_copy(update={"predictions": about}), tmp_path / "records")
+        path.rename(written.with_suffix(".parquet"))
+        return Written(record_.read(written), written)
 
     return make
 

@@ -1,0 +1,155 @@
+"""``mtbench compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mtbench.cli.options import JsonOption, PluginOption, print_json, stdout, table, use_plugins
+from mtbench.errors import MTBenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mtbench.board.standings import Pair
+    from mtbench.record import Record, Written
+    from mtbench.registry import Registry
+
+
+def compare(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECORD RECORD]", help="Two files, or beginnings of names in the folder."),
+    ] = None,
+    *,
+    records: Annotated[Path, typer.Option(help="Folder of records.")] = Path("records"),
+    as_json: JsonOption = False,
+    plugin: PluginOption = None,
+) -> None:
+    """Compare two records on every task. Without any, resample those of a folder, so that the board can rank them."""
+    use_plugins(plugin)
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    match which or []:
+        case []:
+            _fill(records, Registry.load(), as_json=as_json)
+        case [first, second]:
+            _compare(_found(first, records), _found(second, records), Registry.load(), as_json=as_json)
+        case given:
+            raise MTBenchError(f"mtbench compare takes two records, or none to resample a folder, not {len(given)}")
+
+
+def _fill(records: Path, registry: Registry, *, as_json: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import track  # noqa: PLC0415
+
+    from mtbench.board.resamples import fill  # noqa: PLC0415
+
+    def follow(missing: Sequence[Written]) -> Iterable[Written]:
+        return track(missing, "resampling", console=Console(stderr=True), disable=not missing)
+
+    filled = fill(records, registry, follow)
+    if as_json:
+        print_json(filled._asdict())
+        return
+    console = stdout()
+    console.print(
+        f"resamples of {len(filled.made)} records made, of {len(filled.found)} found, of {len(filled.lacking)} lacking"
+    )
+    for stem, reason in filled.lacking.items():
+        console.print(f"{stem}: {reason}", soft_wrap=True)
+
+
+def _found(text: str, records: Path) -> Written:
+    """Return the record of a file, or the one in the folder whose name begins so."""
+    from mtbench.record import Written, read  # noqa: PLC0415
+
+    path = Path(text)
+    if not path.is_file():
+        paths = [path for path in sorted(records.glob("*.json")) if path.name.startswith(text)]
+        if len(paths) != 1:
+            found = f"{len(paths)} records begin" if paths else "no record begins"
+            raise MTBenchError(f"'{text}' is no file, and in {records} {found} so; give a path or more of the name")
+        [path] = paths
+    return Written(read(path), path)
+
+
+def _compare(first: Written, second: Written, registry: Registry, *, as_json: bool) -> None:
+    from mtbench.board.resamples import of_record  # noqa: PLC0415
+    from mtbench.board.standings import pair  # noqa: PLC0415
+
+    records = (first.record, second.record)
+    if first.record == second.record:
+        raise MTBenchError(f"both are the record {first.record.file_stem}; give two")
+    _check_comparable(*records)
+    found = [of_record(each, registry) for each in (first, second)]
+    if found[0].draws != found[1].draws:
+        raise MTBenchError(
+            "the two records were resampled differently: their test rows or users differ, or NumPy draws otherwise; "
+            "delete both files in the folder 'resamples' and compare again"
+        )
+    pairs = pair(*records, {each.record: each for each in found})
+    if as_json:
+        print_json({"first": found[0].record, "second": found[1].record, "tasks": _facts(records, pairs)})
+    else:
+        _show(records, pairs)
+
+
+def _check_comparable(first: Record, second: Record) -> None:
+    from mtbench.board import summary  # noqa: PLC0415
+
+    sides = [
+        summary.flat({key: _keyed(part) for key, part in summary.identity(r.recipe).items()}) for r in (first, second)
+    ]
+    differing = [key for key in sides[0] | sides[1] if sides[0].get(key) != sides[1].get(key)]
+    if differing:
+        texts = [f"{key} ({sides[0].get(key, 'absent')}, {sides[1].get(key, 'absent')})" for key in differing]
+        raise MTBenchError(f"the records cannot be compared: they differ in {'; '.join(texts)}")
+
+
+def _keyed(part: Any) -> Any:
+    """Return the tasks, which are a list, by name."""
+    return {task["name"]: task for task in part} if isinstance(part, list) else part
+
+
+def _facts(records: Sequence[Record], pairs: dict[str, Pair]) -> dict[str, Any]:
+    first, second = records
+    return {
+        task.name: {
+            "metric": task.primary,
+            "first": first.mean(task.name, task.primary),
+            "second": second.mean(task.name, task.primary),
+            "effect": pairs[task.name].effect._asdict(),
+            "p": pairs[task.name].p,
+            "sources": pairs[task.name].sources,
+        }
+        if task.name in pairs
+        else None
+        for task in first.recipe.tasks
+    }
+
+
+def _show(records: Sequence[Record], pairs: dict[str, Pair]) -> None:
+    from mtbench.board import summary  # noqa: PLC0415
+
+    console = stdout()
+    for place, record in zip(("first", "second"), records, strict=True):
+        console.print(f"{place}: {record.recipe.model.name}, {record.file_stem}")
+    made = table("task", "metric", "first", "second", "effect", "95 % interval", "p", "variance")
+    for task, facts in _facts(records, pairs).items():
+        if facts is None:
+            made.add_row(task, *[summary.UNDEFINED] * 7)
+            continue
+        form = summary.form(facts["first"])
+        low, mean, high = (format(facts["effect"][key], f"+{form}") for key in ("low", "mean", "high"))
+        shares = ", ".join(f"{share:.0%} {source}" for source, share in facts["sources"].items())
+        values = (format(facts[side], form) for side in ("first", "second"))
+        made.add_row(task, facts["metric"], *values, mean, f"{low} to {high}", f"{facts['p']:.2g}", shares)
+    console.print()
+    console.print(made)
+    console.print()
+    console.print("the effect is first minus second on test, positive where the first is better", style="dim")
+    if any(len(record.recipe.seeds) == 1 for record in records):
+        console.print("of a record of one seed it is about that trained model, not about the next one", style="dim")

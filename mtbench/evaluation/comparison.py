@@ -1,0 +1,179 @@
+"""What the data allow to say of means and of differences between models: intervals, p, Holm, ranks, delta-m.
+
+A mean over seeds varies for two reasons: which users were in the test set, and which seeds were trained. The users'
+part comes from joint resamples, the seeds' part from the deviation over the seeds, both enter with t quantiles whose
+degrees of freedom follow Satterthwaite (Biometrics Bulletin 1946).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEVEL = 0.05
+ROUNDING = 1e-12
+
+
+class Sample(NamedTuple):
+    """A model's values: of each seed, shape (seeds,), and of each resample, the mean over seeds, shape (resamples,).
+
+    A resample without a value is NaN; ``replicates`` is empty where nothing was resampled.
+    """
+
+    seeds: np.ndarray
+    replicates: np.ndarray
+
+
+class Estimates(NamedTuple):
+    """Means, the ends of their 95 % intervals and the two-sided p against zero, all of shape (estimates,).
+
+    ``clusters`` and ``seeds`` are the shares of the variance, both 0 where there is none.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    clusters: np.ndarray
+    seeds: np.ndarray
+
+
+def means(samples: Sequence[Sample], clusters: int) -> Estimates:
+    """Return the mean over seeds of each sample. One seed has no seeds' part: its interval is of this trained model."""
+    own = [_clusters_variance(_joint([sample]), clusters)[0] for sample in samples]
+    return _estimates(_means(samples), np.array(own), clusters, _seeds_parts(samples))
+
+
+def differences(samples: Sequence[Sample], clusters: int) -> Estimates:
+    """Return first minus second of every pair of samples, in the order of ``np.triu_indices(len(samples), 1)``.
+
+    Where any sample has no replicates there is no clusters' part.
+    """
+    first, second = np.triu_indices(len(samples), 1)
+    covariance = _covariance(_joint(samples), clusters)
+    own = np.diag(covariance)
+    both = own[first] + own[second]
+    joint = both - 2 * covariance[first, second]
+    joint[joint < ROUNDING * both] = 0.0  # all that is left of equal models
+    variances, degrees = _seeds_parts(samples).T
+    mean = _means(samples)
+    parts = [np.stack((variances[side], degrees[side]), axis=-1) for side in (first, second)]
+    return _estimates(mean[first] - mean[second], joint, clusters, *parts)
+
+
+def mean_share(samples: Sequence[Sample], starts: Sequence[float], ends: Sequence[float]) -> Sample:
+    """Return the mean over samples, one per task, of the share of the way from a start to an end."""
+    start, end = (np.asarray(values)[:, None] for values in (starts, ends))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        shares: np.ndarray = ((values - start) / (end - start)).mean(axis=0)
+        return shares
+
+    whole = all(sample.replicates.size for sample in samples)
+    replicates = mean(np.stack([sample.replicates for sample in samples])) if whole else np.empty(0)
+    return Sample(mean(np.stack([sample.seeds for sample in samples])), replicates)
+
+
+def changes(
+    model: Sequence[Sample],
+    reference: Sequence[Sample],
+    signs: Sequence[float],
+    origins: Sequence[float],
+    clusters: int,
+) -> Estimates:
+    """Return the relative change against a reference of each task, positive where better, and last delta-m, their mean.
+
+    One sample per task of either; a value counts from its task's origin, which the reference must exceed. Sign -1 is of
+    a metric that is better when lower. Intervals are by the delta method (Maninis et al., CVPR 2019, define delta-m).
+    """
+    own, base, origin, sign = _means(model), _means(reference), np.asarray(origins), np.asarray(signs)
+    each = np.vstack((np.eye(len(model)), np.full(len(model), 1 / len(model))))
+    by_model = each * (sign / (base - origin))
+    by_reference = each * (-sign * (own - origin) / (base - origin) ** 2)
+    joint = np.hstack((by_model, by_reference)) @ _joint([*model, *reference])
+    return _estimates(
+        each @ (sign * (own - base) / (base - origin)),
+        _clusters_variance(joint, clusters),
+        clusters,
+        _seeds_part(by_model @ np.stack([sample.seeds for sample in model])),
+        _seeds_part(by_reference @ np.stack([sample.seeds for sample in reference])),
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p adjusted for all tests together, shape (tests,). Holm, Scandinavian Journal of Statistics 1979."""
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
+def rank_intervals(effects: np.ndarray, adjusted: np.ndarray, models: int) -> np.ndarray:
+    """Return the first and last rank of each model, int of shape (models, 2).
+
+    ``effects`` and ``adjusted`` are of the pairs, ordered as by :func:`differences`, an effect being positive where the
+    first is better. Ranks run from 1 + the number of models significantly better to the number of models less those
+    significantly worse: with p adjusted by Holm all intervals hold together with 95 % (Al Mohamad, Goeman and van Zwet,
+    Biometrics 2022).
+    """
+    first, second = np.triu_indices(models, 1)
+    clear = adjusted < LEVEL
+    beats = np.zeros((models, models), bool)
+    beats[first, second] = clear & (effects > 0)
+    beats[second, first] = clear & (effects < 0)
+    return np.stack((1 + beats.sum(axis=0), models - beats.sum(axis=1)), axis=1)
+
+
+def _means(samples: Sequence[Sample]) -> np.ndarray:
+    return np.array([sample.seeds.mean() for sample in samples])
+
+
+def _joint(samples: Sequence[Sample]) -> np.ndarray:
+    """Return the replicates of the resamples that every sample has a value for, shape (samples, resamples)."""
+    if not all(sample.replicates.size for sample in samples):
+        return np.empty((len(samples), 0))
+    found = np.stack([sample.replicates for sample in samples])
+    kept: np.ndarray = found[:, ~np.isnan(found).any(axis=0)]
+    return kept
+
+
+def _covariance(joint: np.ndarray, clusters: int) -> np.ndarray:
+    """Return the covariance of replicates; drawn from what was observed they vary too little by (clusters - 1)."""
+    if joint.shape[1] < 2:  # noqa: PLR2004 - one value has no variance
+        return np.zeros((len(joint), len(joint)))
+    return np.atleast_2d(np.cov(joint)) * (clusters / (clusters - 1))
+
+
+def _clusters_variance(joint: np.ndarray, clusters: int) -> np.ndarray:
+    return np.diag(_covariance(joint, clusters))
+
+
+def _seeds_parts(samples: Sequence[Sample]) -> np.ndarray:
+    """Return the seeds' variance of each mean and its degrees of freedom, shape (samples, 2)."""
+    return np.array([_seeds_part(sample.seeds[None])[0] for sample in samples]).reshape(-1, 2)
+
+
+def _seeds_part(values: np.ndarray) -> np.ndarray:
+    """Return the variance of means over seeds, (means, seeds), and its degrees of freedom, (means, 2)."""
+    seeds = values.shape[1]
+    variances = values.var(axis=1, ddof=1) / seeds if seeds > 1 else np.zeros(len(values))
+    return np.stack((variances, np.full(len(values), max(seeds - 1, 1))), axis=1)
+
+
+def _estimates(mean: np.ndarray, joint: np.ndarray, clusters: int, *seeds: np.ndarray) -> Estimates:
+    """Return the estimates whose variance is the sum of the clusters' part and of independent parts of seeds."""
+    variances = np.stack([joint, *(part[:, 0] for part in seeds)])
+    degrees = np.stack([np.full(len(mean), max(clusters - 1, 1)), *(part[:, 1] for part in seeds)])
+    total = variances.sum(axis=0)
+    varies = total > 0
+    safe = np.where(varies, total, 1.0)
+    freedom = np.where(varies, safe**2 / np.where(varies, (variances**2 / degrees).sum(axis=0), 1.0), 1.0)
+    error = np.sqrt(total)
+    half = stats.t.ppf(1 - LEVEL / 2, freedom) * error
+    p = np.where(varies, 2 * stats.t.sf(np.abs(mean) / np.sqrt(safe), freedom), mean == 0)
+    return Estimates(mean, mean - half, mean + half, p, joint / safe, variances[1:].sum(axis=0) / safe)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import time
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtbench.board.resamples import Resamples
+from mtbench.board.standings import Interval, pair, standings
+from mtbench.board.summary import groups
+from mtbench.evaluation.comparison import Sample, changes, differences, holm, means
+from mtbench.record import Written
+
+CLUSTERS = 500
+COUNT = 200
+CONSTANT = {"constant": {"click": {"auc": 0.5}, "rating": {"rmse": 2.0}}}
+
+
+@pytest.fixture
+def made(make_record):
+    """Return a function that makes a record and its resamples of a model of known AUC of click and RMSE of rating."""
+
+    def make(model="mmoe", click=0.7, rating=1.0, *, seeds=5, spread=0.001, seed=None, missing=0, **changes):
+        rng = np.random.default_rng([ord(letter) for letter in model] if seed is None else seed)
+        users = 0.002 * np.random.default_rng(0).normal(size=COUNT)
+        results = {
+            "click": {"auc": list(click + spread * rng.normal(size=seeds))},
+            "rating": {"rmse": [None if rating is None else rating + spread * rng.normal() for _ in range(seeds)]},
+        }
+        record = make_record(model, results, **({"bounds": CONSTANT} | changes))
+        own = 0.0005 * rng.normal(size=(2, COUNT)) if spread else np.zeros((2, COUNT))
+        shown = [click + users + own[0], (rating or 0) - 2 * users + own[1]]
+        tasks = {
+            task: {"metric": metric, "values": [None] * missing + list(values[missing:])}
+            for (task, metric), values in zip((("click", "auc"), ("rating", "rmse")), shown, strict=True)
+        }
+        return record, Resamples(
+            clusters="users", number=CLUSTERS, draws="same", count=COUNT, tasks=tasks, record=record.file_stem,
+            predictions=record.predictions.sha256,
+        )  # fmt: skip
+
+    return make
+
+
+def stand(*pairs):
+    (group,) = groups(Written(record, Path(f"{record.file_stem}.json")) for record, _ in pairs)
+    return standings(group, {found.record: found for _, found in pairs if found})
+
+
+def sample(record, found, task, metric):
+    return Sample(np.array(record.results[task][metric].test, float), np.array(found.tasks[task].values, float))
+
+
+def test_clearly_better_models_stand_above_and_equal_ones_together(made):
+    best, twin, worst = made("best", 0.75, 0.9), made("twin", 0.75, 0.9), made("worst", 0.6, 1.4)
+    found = stand(worst, twin, best)
+    assert list(found.tasks) == ["click", "rating"]
+    for ranking in (*found.tasks.values(), found.overall):
+        ranks = {name: ranking.placings[record.file_stem].ranks for name, (record, _) in
+                 {"best": best, "twin": twin, "worst": worst}.items()}  # fmt: skip
+        assert ranks == {"best": (1, 2), "twin": (1, 2), "worst": (3, 3)}
+        assert all(placing.reason == "" for placing in ranking.placings.values())
+        for each in ranking.pairs:
+            if worst[0].file_stem in {each.first, each.second}:
+                assert (each.effect.mean > 0) == (each.second == worst[0].file_stem)
+                assert each.adjusted < 0.05
+
+
+def test_a_ranking_is_what_the_comparison_says(made):
+    three = [made(model, click, rating) for model, click, rating in (("a", 0.7, 1), ("b", 0.701, 1.002), ("c", 0.7, 1))]
+    found = stand(*three)
+    by_stem = {record.file_stem: (record, one) for record, one in three}
+    for (task, metric), sign in ((("click", "auc"), 1), (("rating", "rmse"), -1)):
+        ranking = found.tasks[task]
+        stems = list(ranking.placings)
+        samples = [sample(*by_stem[stem], task, metric) for stem in stems]
+        expected = differences(samples, CLUSTERS)
+        assert [(each.first, each.second) for each in ranking.pairs] == list(combinations(stems, 2))
+        assert [each.effect.mean for each in ranking.pairs] == pytest.approx(sign * expected.mean)
+        ends = [(each.effect.low, each.effect.high) for each in ranking.pairs]
+        sides = (expected.low, expected.high) if sign > 0 else (-expected.high, -expected.low)
+        assert ends == [pytest.approx(each) for each in zip(*sides, strict=True)]
+        assert [each.p for each in ranking.pairs] == pytest.approx(expected.p)
+        assert [each.adjusted for each in ranking.pairs] == pytest.approx(holm(expected.p))
+        assert [each.sources["users"] for each in ranking.pairs] == pytest.approx(expected.clusters)
+        assert all(sum(each.sources.values()) == pytest.approx(1) for each in ranking.pairs)
+        own = means(samples, CLUSTERS)
+        values = [ranking.placings[stem].value for stem in stems]
+        assert [(value.low, value.high) for value in values] == [
+            pytest.approx(each) for each in zip(own.low, own.high, strict=True)
+        ]
+    (record, _) = three[0]
+    share = (record.mean("click", "auc") - 0.5) / 0.5, (2 - record.mean("rating", "rmse")) / 2
+    assert found.overall.placings[record.file_stem].value.mean == pytest.approx(np.mean(share))
+
+
+def test_what_is_unranked_says_why_and_keeps_its_value(made):
+    good, few, one, claimed = made("good"), made("few", seeds=3), made("one", seeds=1), made("claimed")
+    undefined, holes, late = made("undefined", rating=None), made("holes", missing=30), made("late")
+    late[1].__dict__["draws"] = "others"
+    other = made("other")
+    other[1].__dict__["predictions"] = "0" * 64
+    found = stand(good, few, one, (claimed[0], None), undefined, holes, late, other)
+    rating = {record.recipe.model.name: found.tasks["rating"].placings[record.file_stem] for record, _ in
+              (good, few, one, claimed, undefined, holes, late, other)}  # fmt: skip
+    assert {name: placing.reason for name, placing in rating.items()} == {
+        "good": "",
+        "few": "3 seeds, 5 are needed",
+        "one": "1 seed, 5 are needed",
+        "claimed": "claimed: no predictions were seen",
+        "undefined": "no value on test",
+        "holes": "more than 10% of the resamples have no value",
+        "late": "its resamples are of other test rows, or drawn otherwise, than those of the other records",
+        "other": "claimed: no predictions were seen",
+    }
+    assert {name for name, placing in rating.items() if placing.ranks} == {"good"}
+    assert rating["good"].ranks == (1, 1)
+    assert [name for name, placing in rating.items() if placing.value is None] == ["undefined"]
+    click = found.tasks["click"].placings[undefined[0].file_stem]
+    assert click.reason == ""
+    assert click.ranks == (1, 2)
+    overall = found.overall.placings[undefined[0].file_stem]
+    assert (overall.value, overall.ranks) == (None, None)
+    assert "every task" in overall.reason
+    assert found.tasks["rating"].pairs == []
+    seeds_alone = means([Sample(np.array(claimed[0].results["click"]["auc"].test), np.empty(0))], 2)
+    value = found.tasks["click"].placings[claimed[0].file_stem].value
+    assert (value.low, value.high) == pytest.approx((seeds_alone.low[0], seeds_alone.high[0]))
+    alone = stand((one[0], None)).tasks["click"].placings[one[0].file_stem].value
+    assert alone.low == alone.mean == alone.high
+
+
+def test_a_few_undefined_resamples_rank_nobody_out(made):
+    found = stand(made("a", missing=10), made("b", 0.8, missing=5))
+    assert sorted(placing.ranks for placing in found.tasks["click"].placings.values()) == [(1, 1), (2, 2)]
+
+
+def test_without_resamples_and_without_ranked_records_nothing_breaks(made):
+    record, _ = made("a", seeds=2)
+    found = stand((record, None))
+    assert found.overall.pairs == []
+    assert found.transfer == {}
+    bare = made("b", bounds={})
+    assert stand(bare).overall.placings[bare[0].file_stem].value is None
+
+
+def test_the_constant_predictor_has_a_place(made):
+    constant, same = (made("constant", 0.5, 2.0, spread=0, settings={"of": of}) for of in (1, 2))
+    for each in (constant, same):
+        each[1].tasks["click"].__dict__["values"] = [0.5] * COUNT
+    good = made("mmoe", 0.7, 1.0)
+    click = stand(constant, good, same).tasks["click"]
+    assert click.placings[constant[0].file_stem] == (Interval(0.5, 0.5, 0.5), (2, 3), "")
+    assert click.placings[good[0].file_stem].ranks == (1, 1)
+    (tie,) = (each for each in click.pairs if good[0].file_stem not in {each.first, each.second})
+    assert tie.adjusted == tie.p == 1
+    assert tie.sources == {"users": 0, "seeds": 0}
+
+
+def test_transfer_is_measured_from_the_single_task_model_of_the_same_inputs_and_budget(made):
+    reference, model = made("single-task", 0.7, 1.0), made("mmoe", 0.72, 1.1)
+    found = stand(reference, model).transfer
+    assert list(found) == [model[0].file_stem]
+    transfer = found[model[0].file_stem]
+    assert transfer.reference == reference[0].file_stem
+    samples = [[sample(*each, "click", "auc"), sample(*each, "rating", "rmse")] for each in (model, reference)]
+    expected = changes(*samples, [1, -1], [0.5, 0.0], CLUSTERS)
+    assert [*transfer.tasks.values(), transfer.mean] == [
+        pytest.approx(each) for each in zip(expected.mean, expected.low, expected.high, strict=True)
+    ]
+    assert transfer.tasks["click"].low > 0.08
+    assert transfer.tasks["rating"].high < -0.08
+
+
+INPUT = {"name": "rates", "settings": {}, "version": 1, "transductive": False}
+CODE = {"distribution": "mtbench", "version": "0.1.0", "sha256": "0" * 64}
+
+
+def test_each_record_has_its_own_reference(made):
+    tuned = {"budget": {"kind": "tuned", "trials": 5}}
+    given = {"inputs": {"warmup": 0.0, "asked": [], "given": [INPUT | {"provenance": CODE}]}}
+    made_ = {
+        name: made(model, click, **changes)
+        for name, model, click, changes in (
+            ("plain", "single-task", 0.6, {}),
+            ("few", "single-task", 0.7, {"seeds": 2}),
+            ("tuned", "single-task", 0.65, tuned),
+            ("model", "mmoe", 0.7, {}),
+            ("tuned model", "mmoe", 0.7, tuned),
+            ("given model", "mmoe", 0.7, given),
+            ("undefined model", "ple", 0.7, {"rating": None}),
+        )
+    }
+    found = stand(*made_.values()).transfer
+    stems = {name: record.file_stem for name, (record, _) in made_.items()}
+    assert {name: found[stem].reference for name, stem in stems.items() if stem in found} == {
+        "few": stems["plain"],
+        "model": stems["plain"],
+        "tuned model": stems["tuned"],
+    }
+
+
+def test_a_reference_no_better_than_chance_measures_nothing(made):
+    assert stand(made("single-task", 0.45), made("mmoe")).transfer == {}
+
+
+def test_a_pair_needs_no_rank(made):
+    first, second = made("a", 0.72, seeds=1), made("b", 0.7, seeds=2, rating=None)
+    found = pair(first[0], second[0], {each.record: each for _, each in (first, second)})
+    assert list(found) == ["click"]
+    assert found["click"].effect.mean == pytest.approx(first[0].mean("click", "auc") - second[0].mean("click", "auc"))
+    assert found["click"].adjusted == found["click"].p
+
+
+def test_a_hundred_records_take_seconds(made):
+    hundred = [made(f"m{number}", 0.7 + number / 1000, seed=number) for number in range(100)]
+    start = time.perf_counter()
+    found = stand(*hundred)
+    assert time.perf_counter() - start < 5
+    assert len(found.overall.pairs) == 4950

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def mtbench(tmp_path):
+    def call(*arguments):
+        command = [sys.executable, "-c", "from mtbench.cli import main; main()", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
+
+    return call
+
+
+def test_without_records_those_of_the_folder_are_resampled(mtbench, make_predicted):
+    made, lacking = make_predicted(), make_predicted("ple")
+    lacking.path.with_suffix(".parquet").unlink()
+    done = mtbench("compare")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (
+        0,
+        "resamples of 1 records made, of 0 found, of 1 lacking",
+    )
+    assert f"{lacking.record.file_stem}: " in done.stdout
+    again = json.loads(mtbench("compare", "--records", "records", "--json").stdout)
+    assert again["found"] == [made.record.file_stem]
+    assert again["made"] == []
+    assert list(again["lacking"]) == [lacking.record.file_stem]
+
+
+def test_two_records_are_compared_by_path_and_by_the_beginning_of_a_name(mtbench, make_predicted):
+    good, bad = make_predicted("good", noise=0.3, seeds=3), make_predicted("bad", noise=1.5)
+    done = mtbench("compare", good.path, bad.record.key[:12], "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["first"], facts["second"]) == (good.record.file_stem, bad.record.file_stem)
+    for task in ("click", "buy"):
+        found = facts["tasks"][task]
+        assert found["first"] == good.record.mean(task, "auc")
+        assert found["effect"]["mean"] == pytest.approx(found["first"] - found["second"])
+        assert 0 < found["effect"]["low"] < found["effect"]["mean"] < found["effect"]["high"]
+        assert found["p"] < 0.01
+        assert sum(found["sources"].values()) == pytest.approx(1)
+    text = mtbench("compare", good.path, bad.path).stdout
+    assert "first: good" in text
+    assert format(facts["tasks"]["click"]["effect"]["mean"], "+.4f") in text
+    assert "users" in text
+
+
+def test_records_that_cannot_be_compared_are_refused_with_what_differs(mtbench, make_predicted):
+    split = {"settings": {"by": "random"}, "rows": {"test": 600}, "fingerprints": {"test": "xx"}}
+    first, second = make_predicted(), make_predicted("ple", split=split)
+    done = mtbench("compare", first.path, second.path)
+    assert done.returncode == 1
+    assert "split.settings.by (time, random)" in done.stderr
+    assert "dataset" not in done.stderr
+
+
+def test_mistakes_are_named(mtbench, make_predicted):
+    first, second = make_predicted(), make_predicted("ple")
+    for arguments, text in (
+        ([first.path], "takes two records, or none"),
+        ([first.path, first.path], "both are the record"),
+        ([first.path, "zz"], "no record begins so"),
+        ([first.path, ""], "2 records begin so"),
+    ):
+        done = mtbench("compare", *arguments)
+        assert done.returncode == 1
+        assert text in done.stderr
+    second.path.with_suffix(".parquet").unlink()
+    done = mtbench("compare", first.path, second.path)
+    assert done.returncode == 1
+    assert "there is no such file" in done.stderr
+    assert "no such folder" in mtbench("compare", "--records", "absent").stderr
