@@ -17,9 +17,10 @@ TICKS = 5
 MOST_POINTS = 300
 MARGIN = 0.06
 LEAST_DECADES = 0.2
-NEAR_X, NEAR_Y = 92, 13
-SHOWN_BELOW = 4
-"""How many times the distance from the best to the median a scale of whiskers reaches down."""
+LETTER, LINE_HEIGHT = 6.4, 13
+MOST_LETTERS = 24
+SHOWN_BELOW = 2.5
+"""How many times the distance from the best to the median a scale reaches down."""
 
 
 class Point(NamedTuple):
@@ -145,7 +146,10 @@ def _frame(xs: Sequence[float], ys: Sequence[float], *, log: bool = False) -> tu
 
 
 def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
-    """Draw quality against cost on a logarithmic axis, those that nothing beats in both joined; None without points."""
+    """Draw quality against cost on a logarithmic axis, those that nothing beats in both joined; None without points.
+
+    What is far worse than the median is left out.
+    """
     known = [
         (cost, quality, point)
         for point in points
@@ -153,6 +157,8 @@ def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
     ]
     if not known:
         return None
+    lowest = _floor([quality for _, quality, _ in known])
+    known = [each for each in known if each[1] >= lowest]
     known.sort(key=lambda each: (each[0], -each[1], each[2]))
     x, y = _frame([each[0] for each in known], [each[1] for each in known], log=True)
     marks: list[Mark] = []
@@ -171,13 +177,18 @@ def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
 
 def _apart(marks: Sequence[Mark]) -> list[Mark]:
     """Return the marks without the labels that would lie on another; the best keep theirs."""
-    kept: list[Mark] = []
+    taken: list[tuple[float, float, float]] = []
     found = []
     for mark in reversed(marks):
-        hidden = any(abs(mark.x - other.x) < NEAR_X and abs(mark.y - other.y) < NEAR_Y for other in kept)
-        if mark.label and not hidden:
-            kept.append(mark)
-        found.append(mark._replace(label="" if hidden else mark.label[:24]))
+        label = mark.label[:MOST_LETTERS]
+        width = LETTER * len(label) + 10
+        left = mark.x - width if mark.end else mark.x
+        hidden = any(
+            left < right and start < left + width and abs(mark.y - y) < LINE_HEIGHT for start, right, y in taken
+        )
+        if label and not hidden:
+            taken.append((left, left + width, mark.y))
+        found.append(mark._replace(label="" if hidden else label))
     return found[::-1]
 
 
@@ -196,7 +207,10 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
 def curves(runs: Sequence[tuple[str, Sequence[float], int | None]], x_title: str, y_title: str) -> Plot | None:
     """Draw a value per epoch as a line for each run (name, values, chosen epoch from 0); None without values."""
     drawn = [
-        (name, _thinned([(epoch, value) for epoch, each in enumerate(values) if (value := finite(each)) is not None], at))
+        (
+            name,
+            _thinned([(epoch, value) for epoch, each in enumerate(values) if (value := finite(each)) is not None], at),
+        )
         for name, values, at in runs
     ]
     points = [point for _, line in drawn for point in line]
@@ -205,7 +219,9 @@ def curves(runs: Sequence[tuple[str, Sequence[float], int | None]], x_title: str
     x, y = _frame([epoch + 1 for epoch, _ in points], [value for _, value in points])
     lines, marks = [], []
     for (name, line), (_, _, chosen) in zip(drawn, runs, strict=True):
-        lines.append(Line("".join(f"{'L' if i else 'M'}{x.at(e + 1)} {y.at(v)}" for i, (e, v) in enumerate(line)), name))
+        lines.append(
+            Line("".join(f"{'L' if i else 'M'}{x.at(e + 1)} {y.at(v)}" for i, (e, v) in enumerate(line)), name)
+        )
         marks += [
             Mark(x.at(epoch + 1), y.at(value), f"{name}: {value:.4f} in epoch {epoch + 1}, chosen")
             for epoch, value in line
@@ -221,23 +237,29 @@ def _thinned(points: Sequence[tuple[int, float]], chosen: int | None) -> list[tu
     return [point for index, point in enumerate(points) if index % stride == 0 or index in kept]
 
 
+def _floor(values: Sequence[float]) -> float:
+    best = max(values)
+    return best - (SHOWN_BELOW * (best - median(values)) or math.inf)
+
+
 def whiskers(intervals: Sequence[Interval | None], *, higher_is_better: bool = True) -> list[Whisker | None]:
     """Return the intervals of a column on one scale, which leaves out what is far worse than the median."""
     sign = 1 if higher_is_better else -1
     turned = [
-        None if each is None or None in map(finite, each) else sorted((sign * each.low, sign * each.mean, sign * each.high))
+        None
+        if each is None or None in map(finite, each)
+        else sorted((sign * each.low, sign * each.mean, sign * each.high))
         for each in intervals
     ]
     known = [each for each in turned if each]
     if not known:
         return [None] * len(turned)
     best = max(high for _, _, high in known)
-    middle = median(mean for _, mean, _ in known)
-    worst = max(min(low for low, _, _ in known), best - (SHOWN_BELOW * (best - middle) or math.inf))
+    worst = max(min(low for low, _, _ in known), _floor([mean for _, mean, _ in known]))
     if worst >= best:
-        return [each and Whisker(50.0, 50.0, 50.0, off=False) for each in turned]
+        return [Whisker(50.0, 50.0, 50.0, off=False) if each else None for each in turned]
 
     def at(value: float) -> float:
         return round(min(100.0, max(0.0, 100 * (value - worst) / (best - worst))), 1)
 
-    return [each and Whisker(at(each[0]), at(each[1]), at(each[2]), off=each[1] < worst) for each in turned]
+    return [Whisker(at(each[0]), at(each[1]), at(each[2]), off=each[1] < worst) if each else None for each in turned]

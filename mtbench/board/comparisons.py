@@ -1,4 +1,4 @@
-"""A group of records as its page shows it: rows with ranks and intervals, leaders, transfer, who beats whom."""
+"""A group of records as pages show it: rows with ranks and intervals, and who leads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mtbench.board import addresses, charts, checks, summary, tables
-from mtbench.board.charts import Plot, Point
 from mtbench.board.standings import Ranking, Standings, standings
-from mtbench.board.tables import Column, Line, Notes, Table, Value
+from mtbench.board.tables import Notes, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,15 +17,10 @@ if TYPE_CHECKING:
     from mtbench.board.resamples import Resamples
     from mtbench.board.standings import Interval, Transfer
     from mtbench.board.summary import Group
-    from mtbench.record import Recipe, Record, Tuning
-    from mtbench.schema import Task
+    from mtbench.board.tables import Column, Line, Table
+    from mtbench.record import Recipe, Record
 
-MOST_PAIRED = 20
-"""Rows of the table of who beats whom."""
 MOST_NAMED = 4
-SIGNIFICANT = 0.05
-LEVELS = (0.0, 0.005, 0.01, 0.02, 0.05)
-"""Relative changes from which on a cell has the next darker colour."""
 
 
 class Variant(NamedTuple):
@@ -71,24 +65,6 @@ class Row(NamedTuple):
     def badge(self) -> Badge:
         """How far it was verified."""
         return checks.badge(self.checks)
-
-
-class Cell(NamedTuple):
-    """A change or a p with the class of its colour; an unclear one is muted."""
-
-    text: str
-    hint: str
-    look: str
-    unclear: bool
-
-
-class Matrix(NamedTuple):
-    """Cells by row, a None where there is nothing to say; ``left_out`` counts rows that would not fit."""
-
-    title: str
-    columns: list[str]
-    lines: list[tuple[Row, list[Cell | None]]]
-    left_out: int = 0
 
 
 class Lead(NamedTuple):
@@ -163,7 +139,7 @@ def compare(group: Group, resamples: Mapping[str, Resamples], found: Mapping[str
 def _rows(
     group: Group, table: Table, stands: Standings, found: Mapping[str, Sequence[Check]], notes: Notes
 ) -> list[Row]:
-    apart = summary.differences(group.records)
+    apart = _apart(group.records)
     variants = [_variant(record.recipe) for record in group.records]
     stems = [path.stem for _, path in group.written]
     rows = []
@@ -206,6 +182,16 @@ def _rows(
     return rows
 
 
+def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return what tells rows apart, without a budget that stands in the heading above them."""
+    budgets = {(record.recipe.budget.kind, summary.budget(record.recipe)) for record in records}
+    kinds = Counter(kind for kind, _ in budgets)
+    return [
+        {key: text for key, text in found.items() if key != "budget" or kinds[record.recipe.budget.kind] > 1}
+        for record, found in zip(records, summary.differences(records), strict=True)
+    ]
+
+
 def _variant(recipe: Recipe) -> Variant:
     return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.given))
 
@@ -243,7 +229,8 @@ def _share(improvement: float | None) -> Value:
     return Value(format(100 * improvement, ".1f"), number=improvement)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as per cent with its sign."""
     return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -251,9 +238,9 @@ def _delta(found: Transfer | None, *, reference: bool) -> Value:
     """Return the mean relative change against the single-task reference."""
     if found is None:
         return Value("reference" if reference else summary.UNDEFINED, muted=True)
-    low, high = _percent(found.mean.low), _percent(found.mean.high)
+    low, high = percent(found.mean.low), percent(found.mean.high)
     return Value(
-        _percent(found.mean.mean), f"{low} to {high}", found.mean.mean, muted=found.mean.low <= 0 <= found.mean.high
+        percent(found.mean.mean), f"{low} to {high}", found.mean.mean, muted=found.mean.low <= 0 <= found.mean.high
     )
 
 
@@ -283,108 +270,16 @@ def _listed(names: Sequence[str]) -> str:
 
 def divided(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Return the rows with tuned settings and those with default ones, each under a heading."""
-    tuned = [row for row in rows if row.variant.tuned]
-    default = [row for row in rows if not row.variant.tuned]
-    return [each for each in (("Tuned", tuned), ("Default settings", default)) if each[1]]
+    parts = [[row for row in rows if row.variant.tuned == tuned] for tuned in (True, False)]
+    return [(_heading(part), part) for part in parts if part]
 
 
-def pareto(comparison: Comparison) -> list[Plot]:
-    """Return the improvement against what it costs, as far as it is known."""
-    costs = (
-        ("seconds of training, all seeds", lambda record: record.measured.seconds),
-        ("trained parameters", lambda record: record.measured.parameters),
-        ("operations per row", lambda record: record.measured.flops_per_row),
-    )
-    found = []
-    for title, cost in costs:
-        points = [
-            Point(row.label, cost(row.record), None if (share := row.improvement.number) is None else 100 * share)
-            for row in comparison.rows
-        ]
-        found.append(charts.pareto(points, title, "improvement, %"))
-    return [plot for plot in found if plot]
+def _heading(rows: Sequence[Row]) -> str:
+    """Return the budget of the rows, or what their budgets have in common."""
+    budgets = {summary.budget(row.record.recipe) for row in rows}
+    return budgets.pop().capitalize() if len(budgets) == 1 else "Tuned, in several ways"
 
 
-def tuning(comparison: Comparison) -> Plot | None:
-    """Return the best validation score of tuned rows against the epochs that their trials took."""
-    tuned: list[tuple[Row, Tuning]] = [
-        (row, row.record.measured.tuning) for row in comparison.rows if row.record.measured.tuning
-    ]
-    points = [Point(row.label, part.epochs, 100 * part.score) for row, part in tuned]
-    return charts.scatter(points, "epochs of all trials", "best score on validation, %")
-
-
-def transfer(comparison: Comparison) -> Matrix:
-    """Return the relative change of every task against the single-task reference."""
-    found = comparison.standings.transfer
-    lines: list[tuple[Row, list[Cell | None]]] = [
-        (row, [*(_change(found[row.stem].tasks.get(column.task.name)) for column in comparison.columns), _change(found[row.stem].mean)])
-        for row in comparison.rows
-        if row.stem in found
-    ]  # fmt: skip
-    return Matrix("", [*(column.task.name for column in comparison.columns), "mean"], lines)
-
-
-def _change(interval: Interval | None) -> Cell | None:
-    if interval is None:
-        return None
-    unclear = interval.low <= 0 <= interval.high
-    level = sum(abs(interval.mean) >= each for each in LEVELS)
-    look = f"{'better' if interval.mean > 0 else 'worse'}-{level}"
-    hint = f"95 % interval {_percent(interval.low)} to {_percent(interval.high)} %"
-    return Cell(_percent(interval.mean), hint, look, unclear)
-
-
-def duels(comparison: Comparison) -> list[Matrix]:
-    """Return who beats whom, overall and on each task: the best-placed rows with the adjusted p of each pair."""
-    rankings = {"overall": comparison.standings.overall} | {
-        task.name: comparison.standings.tasks[task.name] for task in comparison.recipe.tasks
-    }
-    rows = {row.stem: row for row in comparison.rows}
-    return [_duels(title, ranking, rows) for title, ranking in rankings.items() if ranking.pairs]
-
-
-def _duels(title: str, ranking: Ranking, rows: Mapping[str, Row]) -> Matrix:
-    placed = sorted((placing.ranks, stem) for stem, placing in ranking.placings.items() if placing.ranks)
-    shown = [stem for _, stem in placed[:MOST_PAIRED]]
-    inside = set(shown)
-    cells: dict[tuple[str, str], Cell] = {}
-    for pair in ranking.pairs:
-        if pair.first in inside and pair.second in inside:
-            ahead = pair.effect.mean > 0
-            cells[pair.first, pair.second] = _duel(pair.adjusted, ahead=ahead)
-            cells[pair.second, pair.first] = _duel(pair.adjusted, ahead=not ahead)
-    lines = [(rows[one], [cells.get((one, other)) for other in shown]) for one in shown]
-    return Matrix(title, [rows[stem].label for stem in shown], lines, len(placed) - len(shown))
-
-
-def _duel(p: float, *, ahead: bool) -> Cell:
-    unclear = not p < SIGNIFICANT
-    text = "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"  # noqa: PLR2004
-    hint = "cannot be told apart" if unclear else "better than" if ahead else "worse than"
-    return Cell(text, hint, "better-3" if ahead else "worse-3", unclear)
-
-
-def rank_chart(comparison: Comparison) -> list[tuple[Row, tuple[int, int]]]:
-    """Return the ranked rows with their overall rank intervals, the best first."""
-    placings = comparison.standings.overall.placings
-    found = [
-        (row, ranks)
-        for row in comparison.rows
-        if (placing := placings.get(row.stem)) and (ranks := placing.ranks) is not None
-    ]
-    return sorted(found, key=lambda each: (each[1], -(each[0].improvement.number or 0.0), each[0].stem))
-
-
-def summary_counts(comparisons: Sequence[Comparison]) -> Counter[str]:
+def counts(comparisons: Sequence[Comparison]) -> Counter[str]:
     """Return how many rows of all comparisons are ranked, unranked and claimed."""
-    return sum((Counter(each.counts) for each in comparisons), Counter())
-
-
-def metrics_of(group: Group, notes: Notes) -> list[tuple[Task, str, Table]]:
-    """Return every metric of every task, on test and on validation."""
-    return [
-        (task, label, tables.table(group, tables.all_columns(group, task), split, notes))
-        for task in group.recipe.tasks
-        for split, label in tables.SPLITS.items()
-    ]
+    return sum((Counter(each.counts) for each in comparisons), Counter[str]())

@@ -19,7 +19,7 @@ class Standing(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """Variants of models against comparisons, tuned ones under a heading of their own; None where there is no record."""
+    """Variants of models against comparisons, tuned ones under a heading of their own; None where nothing is."""
 
     comparisons: Sequence[Comparison]
     sections: list[tuple[str, list[tuple[Variant, list[Standing | None]]]]]

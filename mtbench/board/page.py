@@ -11,9 +11,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mtbench import record as records_
-from mtbench.board import addresses, charts, checks, comparisons, models, recipes, resamples, summary
+from mtbench.board import addresses, charts, checks, comparisons, figures, models, recipes, resamples, summary, tables
 from mtbench.board.publishing import publish
-from mtbench.board.tables import Notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ def build(records: Path, out: Path) -> Path:
 
 
 def pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> Iterator[tuple[str, str]]:
-    """Yield the path of each page within ``out`` and its content; the first page comes last, when all it links to is there."""
+    """Yield the path of each page within ``out`` and its content; the first page comes last, after what it links to."""
     environment = _environment()
     for name in ASSETS:
         yield name, environment.get_template(f"{name}.j2").render()
@@ -62,7 +61,7 @@ def pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> It
             twins={name for name, count in Counter(view.recipe.dataset.name for view in views).items() if count > 1},
             models=list(every),
             overview=models.overview(views),
-            counts=comparisons.summary_counts(views),
+            counts=comparisons.counts(views),
         ),
     )
 
@@ -88,24 +87,28 @@ def _environment() -> Environment:
         "statistics": summary.statistics,
         "values": summary.values,
         "frame": {
-            "right": charts.WIDTH - charts.RIGHT, "bottom": charts.HEIGHT - charts.BOTTOM, "left": charts.LEFT,
-            "width": charts.WIDTH, "height": charts.HEIGHT, "top": charts.TOP,
+            "right": charts.WIDTH - charts.RIGHT,
+            "bottom": charts.HEIGHT - charts.BOTTOM,
+            "left": charts.LEFT,
+            "width": charts.WIDTH,
+            "height": charts.HEIGHT,
+            "top": charts.TOP,
         },
     }
     return environment
 
 
 def _data(view: Comparison) -> dict[str, Any]:
-    notes = Notes()
+    notes = tables.Notes()
     return {
         "root": "../",
         "view": view,
-        "pareto": comparisons.pareto(view),
-        "ranks": comparisons.rank_chart(view),
-        "transfer": comparisons.transfer(view),
-        "duels": comparisons.duels(view),
-        "tuning": comparisons.tuning(view),
-        "others": comparisons.metrics_of(view.group, notes),
+        "pareto": figures.pareto(view),
+        "ranks": figures.rank_chart(view),
+        "transfer": figures.transfer(view),
+        "duels": figures.duels(view),
+        "tuning": figures.tuning(view),
+        "others": tables.every_metric(view.group, notes),
         "other_notes": list(notes.texts),
     }
 

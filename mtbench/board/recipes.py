@@ -17,19 +17,19 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def experiment(recipe: Recipe) -> str:
     """Return the experiment file that trains this model with these settings again."""
-    inputs = recipe.inputs
+    given = {"warmup": recipe.inputs.warmup, "give": [_component(one) for one in recipe.inputs.given]}
     content: dict[str, Any] = {
         "dataset": _component(recipe.dataset),
         "split": recipe.split.settings,
         "models": [_component(recipe.model)],
-        "inputs": {"warmup": inputs.warmup, "give": [_component(one) for one in inputs.given]},
+        "inputs": {key: value for key, value in given.items() if value},
         "training": recipe.training,
         "balancer": recipe.balancer and _component(recipe.balancer),
         "metrics": list(recipe.metrics),
         "seeds": recipe.seeds,
     }
     told = {key: value for key, value in content.items() if value}
-    return str(yaml.dump(told, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+    return str(yaml.dump(told, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88))
 
 
 def _component(part: PluginPart) -> dict[str, Any] | str:

@@ -188,22 +188,22 @@ def reasons(record: Record, task: str, metric: str, split: Split = "test") -> st
 def differences(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return, for each record of a group, what tells it apart.
 
-    These are the model settings and the code in which records of the same model differ, everything else in which it
-    differs from most records, and its digest where one recipe came out in several ways. What a sweep chose is not among
-    them: its budget is.
+    These are the model settings and the code in which records of the same model and kind of budget differ, everything
+    else in which it differs from most records, and its digest where one recipe came out in several ways. What a sweep
+    chose is not among them: its budget is.
     """
     models = [_own(record) for record in records]
     others = [_circumstances(record) for record in records]
     networks = [other for record, other in zip(records, others, strict=True) if record.recipe.balancer]
     usual = _usual(networks or others)  # references lack much of what networks have in common
     keys = Counter(record.key for record in records)
-    common: dict[str, set[tuple[str, str]]] = {}
-    for record, model in zip(records, models, strict=True):
-        common.setdefault(record.recipe.model.name, set(model.items())).intersection_update(model.items())
+    kinds = [(record.recipe.model.name, record.recipe.budget.kind) for record in records]
+    common: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for kind, model in zip(kinds, models, strict=True):
+        common.setdefault(kind, set(model.items())).intersection_update(model.items())
     found = []
-    for record, model, other in zip(records, models, others, strict=True):
-        own = common[record.recipe.model.name]
-        settings = {key: text for key, text in model.items() if (key, text) not in own}
+    for record, kind, model, other in zip(records, kinds, models, others, strict=True):
+        settings = {key: text for key, text in model.items() if (key, text) not in common[kind]}
         settings |= {key: text for key, text in other.items() if usual.get(key) != text}
         if keys[record.key] > 1:
             settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]

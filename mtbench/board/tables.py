@@ -31,8 +31,8 @@ class Column(NamedTuple):
 class Value(NamedTuple):
     """A cell: its text, or the number of the note that says why there is none.
 
-    It is sorted by ``number``; ``seeds`` lists every seed's value in full. Where the table has them, ``interval`` is the
-    95 % interval, ``whisker`` its drawing, and ``ranks`` the rank interval.
+    It is sorted by ``number``; ``seeds`` lists every seed's value in full. Where the table has them, ``interval`` is
+    the 95 % interval, ``whisker`` its drawing, and ``ranks`` the rank interval.
     """
 
     text: str
@@ -63,11 +63,11 @@ class Notes:
 
 
 class Line(NamedTuple):
-    """A line of a table of metrics: a record's by its number in the group, or a bound's with an explanation."""
+    """A line of a table of metrics: a record's by its position in the group, or a bound's with an explanation."""
 
     name: str
     values: list[Value]
-    index: int | None = None
+    position: int | None = None
     explanation: str = ""
     improvement: float | None = None
 
@@ -150,7 +150,9 @@ def _bounds(records: Sequence[Record], columns: list[Column], split: Split, note
             (share for record in records if (share := summary.improvement(record, kind)) is not None), None
         )
         for each in zip_longest(*found, fillvalue=Value("")):
-            values = [Value(summary.UNDEFINED, note=notes.number(missing)) if value is None else value for value in each]
+            values = [
+                Value(summary.UNDEFINED, note=notes.number(missing)) if value is None else value for value in each
+            ]
             lines.append(Line(name, values, explanation=explanation, improvement=improvement))
     return lines
 
@@ -164,3 +166,12 @@ def _bound_values(records: Sequence[Record], kind: str, column: Column, split: S
     ]
     texts = {format(value, summary.form(value)): value for value in found if value is not None}
     return [Value(text, number=value) for text, value in texts.items()] or [None]
+
+
+def every_metric(group: Group, notes: Notes) -> list[tuple[Task, str, Table]]:
+    """Return every metric of every task, on test and on validation."""
+    return [
+        (task, label, table(group, all_columns(group, task), split, notes))
+        for task in group.recipe.tasks
+        for split, label in SPLITS.items()
+    ]
