@@ -55,7 +55,12 @@ def test_the_page_of_performance_is_what_the_benchmarks_wrote():
     made = MAKE["performance_page"]()
     assert made == DOCS["performance.md"], "docs/performance.md is out of date; run: python docs/make.py"
     results = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.md")}
-    assert results <= set(MAKE["TITLES"]), "give each benchmark a title in docs/make.py"
+    assert results <= {*MAKE["TITLES"], "rank_calibration"}, "give each benchmark a title in docs/make.py"
+
+
+def test_the_page_of_statistics_has_the_calibration_that_was_measured():
+    _, table = (ROOT / "benchmarks" / "results" / "rank_calibration.md").read_text().split("\n\n", 1)
+    assert table in DOCS["statistics.md"], f"docs/statistics.md must contain this table:\n\n{table}"
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mtbench.registry import Registry
 
 FOLDER = "resamples"
-NAME_DIGITS = 16
 
 
 class Resamples(Replicates):
@@ -80,7 +79,7 @@ def write(resamples: Resamples, records: Path) -> Path:
 
 
 def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:NAME_DIGITS]
+    return hashlib.sha256(content).hexdigest()[: records_.NAME_DIGITS]
 
 
 def read(path: Path) -> Resamples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -77,7 +78,7 @@ class Transfer(NamedTuple):
     """A record against the single-task reference of the same inputs and budget.
 
     ``tasks`` are the relative changes of the primary metrics, 0.01 being 1 % better, and ``mean`` is delta-m. AUC and
-    GAUC count from 0.5, other metrics from 0.
+    GAUC count from 0.5, other metrics from 0. Where either has no resamples the intervals are those of the seeds alone.
     """
 
     reference: str
@@ -131,9 +132,11 @@ class _Seen:
             for stem, record in records.items()
             if stem in resamples and resamples[stem].predictions == record.predictions.sha256
         }
-        usual = Counter((each.draws, each.clusters, each.number) for each in own.values()).most_common(1)
-        draws, self.unit, self.clusters = usual[0][0] if usual else ("", "users", 0)
-        self.joint = {stem: each for stem, each in own.items() if each.draws == draws}
+        drawn = {stem: (each.draws, each.count, each.clusters, each.number) for stem, each in own.items()}
+        usual = max(Counter(drawn.values()).items(), key=itemgetter(1), default=(("", 0, "users", 0), 0))[0]
+        self.joint = {stem: each for stem, each in own.items() if drawn[stem] == usual}
+        self.unit: str = usual[2]
+        self.clusters: int = usual[3]
         self._others = own.keys() - self.joint.keys()
 
     def seeds(self, stem: str) -> int:

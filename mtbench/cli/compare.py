@@ -137,19 +137,21 @@ def _show(records: Sequence[Record], pairs: dict[str, Pair]) -> None:
     console = stdout()
     for place, record in zip(("first", "second"), records, strict=True):
         console.print(f"{place}: {record.recipe.model.name}, {record.file_stem}")
-    made = table("task", "metric", "first", "second", "effect", "95 % interval", "p", "variance")
+    made = table("task", "first", "second", "effect", "p", "variance")
     for task, facts in _facts(records, pairs).items():
         if facts is None:
-            made.add_row(task, *[summary.UNDEFINED] * 7)
+            made.add_row(task, *[summary.UNDEFINED] * 5)
             continue
         form = summary.form(facts["first"])
-        low, mean, high = (format(facts["effect"][key], f"+{form}") for key in ("low", "mean", "high"))
-        shares = ", ".join(f"{share:.0%} {source}" for source, share in facts["sources"].items())
-        values = (format(facts[side], form) for side in ("first", "second"))
-        made.add_row(task, facts["metric"], *values, mean, f"{low} to {high}", f"{facts['p']:.2g}", shares)
+        first, second = (format(facts[side], form) for side in ("first", "second"))
+        mean, low, high = (format(facts["effect"][key], f"+{form}") for key in ("mean", "low", "high"))
+        shares = "\n".join(f"{share:.0%} {source}" for source, share in facts["sources"].items())
+        made.add_row(
+            f"{task}\n{facts['metric']}", first, second, f"{mean}\n{low} to {high}", f"{facts['p']:.2g}", shares
+        )
     console.print()
     console.print(made)
     console.print()
-    console.print("the effect is first minus second on test, positive where the first is better", style="dim")
+    console.print("effect on test above its 95 % interval: positive where the first is better", style="dim")
     if any(len(record.recipe.seeds) == 1 for record in records):
-        console.print("of a record of one seed it is about that trained model, not about the next one", style="dim")
+        console.print("a record of one seed: it holds for that trained model, not for another seed", style="dim")

@@ -57,6 +57,15 @@ def test_other_files_are_problems_and_made_again(make_predicted, tmp_path):
     assert path.read_text() == content
 
 
+def test_a_task_that_lacks_values_is_a_problem(make_predicted, tmp_path):
+    made = resamples.make(make_predicted(), REGISTRY)
+    short = made.tasks["buy"].model_copy(update={"values": [0.5]})
+    path = resamples.write(made.model_copy(update={"tasks": made.tasks | {"buy": short}}), tmp_path / "records")
+    found, problems = resamples.read_all(tmp_path / "records")
+    assert found == {}
+    assert problems == [f"{path}: not resamples: Value error, task 'buy' has 1 values of 1000 resamples; delete it"]
+
+
 def test_a_second_content_of_a_record_is_a_problem(make_predicted, tmp_path):
     written = make_predicted()
     made = resamples.make(written, REGISTRY)

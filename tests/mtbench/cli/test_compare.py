@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -45,9 +46,21 @@ def test_two_records_are_compared_by_path_and_by_the_beginning_of_a_name(mtbench
         assert found["p"] < 0.01
         assert sum(found["sources"].values()) == pytest.approx(1)
     text = mtbench("compare", good.path, bad.path).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    mean, low, high = (format(facts["tasks"]["buy"]["effect"][key], "+.4f") for key in ("mean", "low", "high"))
+    assert {mean, f"{low} to {high}"} <= set(re.split(r"\s{2,}", text))
+    assert re.search(r"\d+% users", text)
+    assert re.search(r"\d+% seeds", text)
     assert "first: good" in text
-    assert format(facts["tasks"]["click"]["effect"]["mean"], "+.4f") in text
-    assert "users" in text
+    assert "another seed" not in text
+
+
+def test_a_single_seed_is_pointed_out(mtbench, make_predicted):
+    one, other = make_predicted("one", seeds=1), make_predicted("other", users=None, seeds=1)
+    assert "another seed" in mtbench("compare", one.path, make_predicted("more").path).stdout
+    done = mtbench("compare", one.path, other.path)
+    assert done.returncode == 1
+    assert "resampled differently" in done.stderr
 
 
 def test_records_that_cannot_be_compared_are_refused_with_what_differs(mtbench, make_predicted):

@@ -107,6 +107,14 @@ def test_parts_of_the_variance_are_what_was_planted():
         assert found.mean[index] == pytest.approx(seeds[i].mean() - seeds[j].mean())
 
 
+def test_turning_a_pair_turns_the_sign():
+    rng = np.random.default_rng(8)
+    pair = [sample(rng, mean, count=count) for mean, count in ((0.7, 5), (0.72, 7))]
+    there, back = differences(pair, CLUSTERS), differences(pair[::-1], CLUSTERS)
+    turned = back._replace(mean=-back.mean, low=-back.high, high=-back.low)
+    assert np.concatenate(there) == pytest.approx(np.concatenate(turned))
+
+
 def test_shared_users_cancel():
     rng = np.random.default_rng(2)
     shared = rng.normal(size=400)
