@@ -19,6 +19,8 @@ MARGIN = 0.06
 LEAST_DECADES = 0.2
 LETTER, LINE_HEIGHT = 6.4, 13
 MOST_LETTERS = 24
+LARGEST = 1e200
+"""What is drawn is smaller, so that differences and powers of ten are numbers."""
 SHOWN_BELOW = 2.5
 """How many times the distance from the best to the median a scale reaches down."""
 
@@ -125,7 +127,7 @@ def finite(number: float | None) -> float | None:
         found = math.nan if number is None else float(number)
     except OverflowError:
         return None
-    return found if abs(found) < 1e200 else None  # noqa: PLR2004 - differences and squares stay finite
+    return found if abs(found) < LARGEST else None
 
 
 def _step(rough: float) -> float:
@@ -153,7 +155,9 @@ def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
     known = [
         (cost, quality, point)
         for point in points
-        if (cost := finite(point.cost)) is not None and cost > 0 and (quality := finite(point.quality)) is not None
+        if (cost := finite(point.cost)) is not None
+        and cost > 1 / LARGEST
+        and (quality := finite(point.quality)) is not None
     ]
     if not known:
         return None
