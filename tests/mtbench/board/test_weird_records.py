@@ -75,13 +75,14 @@ def rich(make_record):
         "seconds": [1.5, 1.25, 1.25],
         "statistics": {"entropy": [0.1, 0.2, 0.3], "gate/click/0": [0.5] * 3, "gate/click/1": [0.5] * 3},
     }
+    space = {"model.experts": [2, 4], "training.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
     given = {"name": "recent", "settings": {"length": 20}, "provenance": provenance, "version": 1, "transductive": True}
     record = make_record(
         "single-task",
         {"click": {"auc": [0.7, 0.71, 0.7, 0.72, 0.73], "logloss": [0.4] * 5}, "rating": {"rmse": [1.0] * 5}},
         bounds={"constant": {"click": {"auc": 0.5}, "rating": {"rmse": 2.0}}, "optimum": {"click": {"auc": 0.9}}},
         inputs={"warmup": 0.4, "asked": [given], "given": [given]},
-        budget={"kind": "tuned", "trials": 20, "sampler": "tpe", "seed": 1, "space": {"model.experts": [2, 4]}},
+        budget={"kind": "tuned", "trials": 20, "sampler": "tpe", "seed": 1, "space": space},
         benchmark={"name": "mtbench-v1", "sha256": "ab" * 32},
         measured={
             "seeds": {str(seed): run for seed in range(5)},
