@@ -218,6 +218,11 @@ class Record(Part):
         return sum(values) / len(values) if values and None not in values else None
 
 
+def undefined_key(task: str, metric: str, split: str, seed: int) -> str:
+    """Return the key under which a record says why a value is undefined."""
+    return f"{task}.{metric}.{split}.{seed}"
+
+
 class Written(NamedTuple):
     """A record and the file that holds it."""
 

@@ -15,6 +15,7 @@ import yaml
 
 import mtbench
 from mtbench import hookspecs, record
+from mtbench.benchmark import Benchmark, Entry, Frozen
 from mtbench.cli.show import setting
 from mtbench.data import gates
 from mtbench.evaluation import predictions
@@ -36,6 +37,7 @@ def blocks(page: str, language: str) -> list[str]:
 TABLES = {
     "experiments.md": (Experiment, Training, Inputs, Split),
     "sweeps.md": (Sweep,),
+    "leaderboard.md": (Benchmark, Frozen, Entry),
     "data.md": (Registry.load().resolve("dataset", "table").Config, Task, Feature),
 }
 
@@ -73,7 +75,8 @@ def test_every_hook_is_explained_with_its_arguments(hook):
     "part",
     [
         record.Record, record.Recipe, record.DatasetPart, record.SplitPart, record.MetricPart, record.PluginPart,
-        record.Budget, record.Tuning, record.Cell, record.Measured, record.SeedRun, record.Predictions, Provenance,
+        record.Budget, record.BenchmarkPart, record.Tuning, record.Cell, record.Measured, record.SeedRun,
+        record.Predictions, Provenance,
     ],
 )  # fmt: skip
 def test_every_field_of_a_record_is_explained(part):

@@ -140,7 +140,6 @@ def _rows(
     group: Group, table: Table, stands: Standings, found: Mapping[str, Sequence[Check]], notes: Notes
 ) -> list[Row]:
     apart = _apart(group.records)
-    variants = [_variant(record.recipe) for record in group.records]
     stems = [path.stem for _, path in group.written]
     rows = []
     intervals = {
@@ -148,7 +147,7 @@ def _rows(
         for column in table.columns
     }
     shares = _whiskers(stands.overall, stems)
-    labels = _labels(variants, apart)
+    labels = summary.labels(group.records)
     references = {each.reference for each in stands.transfer.values()}
     for index, (record, path) in enumerate(group.written):
         stem = path.stem
@@ -166,7 +165,7 @@ def _rows(
         share = _share(summary.improvement(record))
         rows.append(
             Row(
-                record, path, variants[index], labels[index], apart[index],
+                record, path, _variant(record.recipe), labels[index], apart[index],
                 Value(_ranks(overall.ranks), number=sum(overall.ranks)) if overall and overall.ranks
                 else Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True),
                 share._replace(
@@ -194,16 +193,6 @@ def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
 
 def _variant(recipe: Recipe) -> Variant:
     return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.given))
-
-
-def _labels(variants: Sequence[Variant], apart: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return names that, where they can, tell the rows from each other in a picture."""
-    times = Counter(variants)
-    labels = []
-    for variant, settings in zip(variants, apart, strict=True):
-        own = [f"{key} {text}" for key, text in settings.items() if key != "budget" and "inputs" not in key]
-        labels.append(f"{variant.label} ({own[0][:40]})" if times[variant] > 1 and own else variant.label)
-    return labels
 
 
 def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[charts.Whisker | None]:

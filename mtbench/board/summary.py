@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mtbench.data.cache import canonical_json, content_hash
-from mtbench.record import NAME_DIGITS
+from mtbench.record import NAME_DIGITS, undefined_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Split = Literal["valid", "test"]
 
 RANKED_SEEDS = 5
+SHORT_DIGITS = 8
 UNDEFINED = "\N{EN DASH}"
 SCIENTIFIC_BELOW = 0.001
 SHORT_FROM = 1000
@@ -82,7 +83,10 @@ def groups(written: Iterable[Written]) -> list[Group]:
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
-    """Return what records must share to be compared: dataset, split, tasks and the versions of the primary metrics."""
+    """Return what records must share to be compared.
+
+    That is dataset, split, tasks, the versions of the primary metrics, and the benchmark that they are of, if any.
+    """
     primary = {task.primary for task in recipe.tasks}
     dataset = recipe.dataset
     return {
@@ -96,6 +100,7 @@ def identity(recipe: Recipe) -> dict[str, Any]:
             for name, metric in recipe.metrics.items()
             if name in primary
         },
+        "benchmark": recipe.benchmark and recipe.benchmark.model_dump(mode="json"),
     }
 
 
@@ -176,7 +181,7 @@ def statistics(record: Record) -> Statistics:
 def reasons(record: Record, task: str, metric: str, split: Split = "test") -> str:
     """Return why a value is undefined, by seed where the seeds differ."""
     seeds = record.recipe.seeds
-    found = {seed: record.undefined.get(f"{task}.{metric}.{split}.{seed}") for seed in seeds}
+    found = {seed: record.undefined.get(undefined_key(task, metric, split, seed)) for seed in seeds}
     texts = set(found.values())
     if texts == {None}:
         return "not in the record"
@@ -209,6 +214,29 @@ def differences(records: Sequence[Record]) -> list[dict[str, str]]:
             settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]
         found.append(settings)
     return found
+
+
+def labels(records: Sequence[Record]) -> list[str]:
+    """Return a short name for each record of a group that no other has.
+
+    It is the model, what rows were given beyond what it asks for, and "tuned"; then, where needed, the model's settings
+    in which such records differ, and the beginning of the record's name.
+    """
+    found = []
+    for record in records:
+        given = ", ".join(one.name for one in record.recipe.inputs.given)
+        tuned = ["tuned"] if record.recipe.budget.kind == "tuned" else []
+        found.append(", ".join([record.recipe.model.name + (f" + {given}" if given else ""), *tuned]))
+    own = [_own(record) for record in records]
+    told = [
+        ", ".join([label, *(f"{key} {text}" for key, text in mine.items() if any(o.get(key) != text for o in others))])
+        for label, mine in zip(found, own, strict=True)
+        for others in [[other for other, same in zip(own, found, strict=True) if same == label]]
+    ]
+    return [
+        f"{label}, {record.file_stem[:SHORT_DIGITS]}" if told.count(label) > 1 else label
+        for label, record in zip(told, records, strict=True)
+    ]
 
 
 def _usual(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:

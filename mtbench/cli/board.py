@@ -1,23 +1,27 @@
-"""``mtbench board``: the site made from records."""
+"""``mtbench board``: a leaderboard, from the door to the site."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mtbench.cli.options import PluginOption, stdout, table, use_plugins
 from mtbench.errors import MTBenchError
 
-app = typer.Typer(help="Make the site of a folder of records.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from rich.table import Table
 
+    from mtbench.board.verify import Verification
 
-@app.callback()
-def _board() -> None:
-    """Make the site of a folder of records."""
+app = typer.Typer(help="Admit records to a leaderboard, verify them, make its site.", no_args_is_help=True)
 
+BOARD = Path("leaderboard/records")
 
+RecordArgument = Annotated[Path, typer.Argument(help="File of a record.")]
+BoardOption = Annotated[Path, typer.Option("--records", help="The board's folder of records.")]
 RecordsOption = Annotated[Path, typer.Option(help="Folder of records.")]
 OutOption = Annotated[
     Path | None, typer.Option(help="Folder for the site; 'site' in the records' folder unless given.")
@@ -49,8 +53,122 @@ def serve(
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
-        raise MTBenchError(f"--port {port}: {error.strerror or error}; another port is free perhaps") from error
+        raise MTBenchError(f"--port {port}: {error.strerror or error}; choose another, or 0 for a free one") from error
     with server:
         typer.echo(f"http://127.0.0.1:{server.server_port}/")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+@app.command()
+def add(record: RecordArgument, *, records: BoardOption = BOARD, plugin: PluginOption = None) -> None:
+    """Inspect a record, with the predictions beside it, and put it among a board's; without any it is claimed."""
+    use_plugins(plugin)
+    from mtbench.board import admission  # noqa: PLC0415
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    registry = Registry.load()
+    found = admission.inspect(record, registry, admission.standing(records))
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    path = admission.add(found, records, registry)
+    typer.echo(f"{path}: {'checked' if found.check else 'claimed'}")
+
+
+@app.command()
+def submit(
+    record: RecordArgument,
+    *,
+    records: BoardOption = BOARD,
+    out: Annotated[Path, typer.Option(help="Folder for the archive.")] = Path(),
+    plugin: PluginOption = None,
+) -> None:
+    """Inspect a record with its predictions, and pack it for a pull request."""
+    use_plugins(plugin)
+    from mtbench.board import admission, submission  # noqa: PLC0415
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    registry = Registry.load()
+    found = admission.inspect(record, registry, admission.standing(records))
+    if found.check is None:
+        raise MTBenchError(
+            f"{record}: there are no predictions beside it; submit from the folder that the run wrote them to"
+        )
+    path = submission.pack(found, registry, out)
+    typer.echo(path)
+    typer.echo(
+        f"Unpack it in {records.parent} of a checkout, run `mtbench board check` there, and open a pull request. "
+        f"Keep {record.with_suffix('.parquet').name}: whoever asks for it can check every number.",
+        err=True,
+    )
+
+
+@app.command()
+def check(*, records: BoardOption = BOARD, plugin: PluginOption = None) -> None:
+    """Inspect everything in a board's folder without running any of it, as its CI does."""
+    use_plugins(plugin)
+    from mtbench.board import admission  # noqa: PLC0415
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    count, problems = admission.check_all(records, Registry.load())
+    if problems:
+        raise MTBenchError("\n".join(problems))
+    typer.echo(f"{records}: {count} records, nothing is wrong")
+
+
+@app.command()
+def verify(
+    record: RecordArgument,
+    *,
+    seed: Annotated[int | None, typer.Option(help="Seed to train again; one at random unless given.")] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="What values may differ by where platform or code do; elsewhere, nothing.")
+    ] = 0.005,
+    plugin: PluginOption = None,
+) -> None:
+    """Train a seed of a record again, from the record alone, and compare every value. Its badge becomes re-run."""
+    use_plugins(plugin)
+    from mtbench.board import checks  # noqa: PLC0415
+    from mtbench.board.verify import verify as run_again  # noqa: PLC0415
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    found, check = run_again(record, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
+    for line in found.differences:
+        typer.echo(f"differs: {line}", err=True)
+    if found.requirements:
+        typer.echo(f"the record's packages: pip install {' '.join(found.requirements)}", err=True)
+    stdout().print(_values(found))
+    allowed = f"within {found.tolerance:g}" if found.tolerance else "to the last bit"
+    if not found.passed:
+        worst = found.worst
+        raise MTBenchError(
+            f"{record}: not what came out: {worst.task} {worst.metric} on {worst.split} is {worst.recorded} in the "
+            f"record and {worst.again} now; seed {found.seed} had to be the same {allowed}"
+        )
+    typer.echo(f"{record}: seed {found.seed} is the same {allowed}; noted in {checks.write(check, record.parent)}")
+
+
+def _values(found: Verification) -> Table:
+    """Return the test values beside those of now."""
+    made = table("task", "metric", "record", "now", "difference")
+    for value in found.values:
+        if value.split == "test":
+            texts = ["-" if each is None else f"{each:.6g}" for each in (value.recorded, value.again)]
+            made.add_row(value.task, value.metric, *texts, f"{value.gap:.1g}" if value.gap else "0")
+    return made
+
+
+@app.command()
+def export(
+    *,
+    form: Annotated[Literal["latex", "markdown", "csv", "bibtex"], typer.Option("--format", help="What to write.")],
+    records: BoardOption = BOARD,
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="Only this dataset; repeatable.")] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Write the tables of a board for a paper, best in bold, ties marked; or the works to cite."""
+    use_plugins(plugin)
+    from mtbench.board.export import export as text_of  # noqa: PLC0415
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    typer.echo(text_of(records, Registry.load(), form, dataset or ()), nl=False)

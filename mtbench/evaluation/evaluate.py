@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
-from mtbench.record import Cell, Part
+from mtbench.record import Cell, Part, undefined_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,7 +134,7 @@ class Evaluation:
         def value(task: str, name: str, split: str, seed: int) -> float | None:
             found = (self._found.get((seed, split, task)) or self._judge(task, _NO_ROWS))[name]
             if isinstance(found, UndefinedMetricError):
-                undefined[f"{task}.{name}.{split}.{seed}"] = str(found)
+                undefined[undefined_key(task, name, split, seed)] = str(found)
                 return None
             return found
 

@@ -66,15 +66,15 @@ def fill(
     problems = []
     for cell in benchmark.cells(datasets, models):
         where = f"{cell.frozen.dataset.name}: {cell.label}"
-        # looked up each time: another process or machine may have brought it meanwhile
-        there = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
-        record = _found(benchmark, cell, there, registry)
-        if record is not None:
-            say(f"{where}: its record is there: {record.file_stem}")
-            continue
-        say(where)
-        experiment = benchmark.experiment(cell, registry)
         try:
+            # looked up each time: another process or machine may have brought it meanwhile
+            there = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
+            record = _found(benchmark, cell, there, registry)
+            if record is not None:
+                say(f"{where}: its record is there: {record.file_stem}")
+                continue
+            say(where)
+            experiment = benchmark.experiment(cell, registry)
             check(benchmark, experiment, registry)
             if cell.kind == "tuned":
                 written += sweep(

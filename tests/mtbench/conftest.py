@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
+from mtbench import experiment as experiments
 from mtbench import record as record_
+from mtbench.benchmark import Benchmark
 from mtbench.evaluation import evaluate, predictions
 from mtbench.record import Cell, Measured, Predictions, Recipe, Record, Written
 from mtbench.registry import Registry
 from mtbench.schema import Task
+from mtbench.training.run import prepare_data
+from mtbench.tuning.bench import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,3 +187,50 @@ def make_predicted(make_record, tmp_path):
 
 def _cell(values):
     return Cell(valid=[None if value is None else value + 0.01 for value in values], test=values)
+
+
+PLANTED = {"name": "planted", "rows": 3000, "users": 100, "items": 50}
+
+
+@pytest.fixture(scope="session")
+def planted_benchmark() -> dict:
+    """Return what a benchmark file on generated data says."""
+    plan = experiments.plan(experiments.load({"dataset": PLANTED, "models": ["constant"]}), Registry.load())
+    columns = prepare_data(plan)
+    return {
+        "name": "planted-v1",
+        "about": "Generated data.",
+        "seeds": 5,
+        "sweep": {"trials": 2, "heartbeat": 1},
+        "datasets": [
+            {
+                "dataset": PLANTED,
+                "version": columns.meta["version"],
+                "files": {},
+                "split": columns.meta["split"],
+                "fingerprints": columns.meta["fingerprints"],
+                "tasks": {task.name: task.primary for task in plan.schema.tasks},
+                "metrics": {task.primary: 1 for task in plan.schema.tasks},
+                "training": {"max_epochs": 2, "batch_size": 512, "accelerator": "cpu"},
+                "settings": {"dropout": 0.1},
+                "give": ["recent"],
+            }
+        ],
+        "entries": [
+            {"model": "constant"},
+            {"model": {"name": "shared-bottom", "bottom_layers": [8]}},
+            {"model": {"name": "single-task", "tower_layers": [4]}, "rows": ["default", "tuned"]},
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def planted_board(planted_benchmark, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the benchmark's default records, their predictions, and the benchmark in its place."""
+    folder = tmp_path_factory.mktemp("board")
+    place = folder / "configs" / "benchmarks"
+    place.mkdir(parents=True)
+    (place / "planted-v1.yaml").write_text(yaml.safe_dump(planted_benchmark))
+    benchmark = Benchmark.model_validate(planted_benchmark)
+    fill(benchmark.model_copy(update={"entries": benchmark.entries[:2]}), folder / "records")
+    return folder

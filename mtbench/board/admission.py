@@ -1,0 +1,287 @@
+"""The door of a board: what a record must stand before it may be compared with others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from mtbench import __version__
+from mtbench import benchmark as benchmarks
+from mtbench import record as records_
+from mtbench.board import checks, resamples, summary
+from mtbench.board.checks import Check
+from mtbench.board.consistency import contradictions
+from mtbench.errors import MTBenchError
+from mtbench.evaluation import predictions
+from mtbench.evaluation.evaluate import evaluate
+from mtbench.training.efficiency import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from mtbench.board.resamples import Resamples
+    from mtbench.board.summary import Group
+    from mtbench.evaluation.evaluate import Results
+    from mtbench.record import Record
+    from mtbench.registry import Kind, Provenance, Registry
+
+SAME_PLATFORM = ("platform", "machine", "python", "torch", "numpy")
+"""What of two environments must be equal for metrics of the same predictions to have the same bits."""
+ROUNDING = 1e-9
+"""How far metrics of the same predictions may lie apart on two platforms."""
+
+
+class Inspection(NamedTuple):
+    """A record that may stand on a board.
+
+    ``check`` says what its predictions showed, None where there are none; ``notes`` are for the reader.
+    """
+
+    record: Record
+    path: Path
+    check: Check | None
+    notes: list[str]
+
+
+def inspect(
+    path: Path, registry: Registry, beside: Sequence[Group] = (), known: Path = benchmarks.FOLDER
+) -> Inspection:
+    """Return a record with what there is to say of it; ``known`` is the folder of benchmarks.
+
+    Raises MTBenchError with every reason why it may not stand on a board, ``beside`` the records that are there.
+    """
+    record = records_.read(path)
+    reasons = [*contradictions(record), *_departures(record, known), *_revisions(record, registry)]
+    reasons += _disagreements(record, beside)
+    notes = unknown_code(record, registry)
+    check = None
+    try:
+        table = _predictions(record, path)
+        if table is None:
+            notes.append("there are no predictions beside it, so its numbers are claimed")
+        elif not reasons:
+            check = _checked(record, table, registry)
+    except MTBenchError as error:
+        reasons += str(error).splitlines()
+    if reasons:
+        raise MTBenchError("\n".join(f"{path.name}: {reason}" for reason in reasons))
+    return Inspection(record, path, check, notes)
+
+
+def add(found: Inspection, board: Path, registry: Registry) -> Path:
+    """Put an inspected record, and what its predictions showed, among a board's; return its path there."""
+    stem = found.record.file_stem
+    if found.check is not None:
+        if all(each.level != found.check.level for each in checks.read_all(board)[0].get(stem, ())):
+            checks.write(found.check, board)
+        if stem not in resamples.read_all(board)[0]:
+            resamples.write(resamples.make(records_.Written(found.record, found.path), registry), board)
+    return records_.write(found.record, board)
+
+
+def check_all(board: Path, registry: Registry, known: Path = benchmarks.FOLDER) -> tuple[int, list[str]]:
+    """Return how many records a board has, and everything that is wrong in its folder; nothing is run."""
+    written, problems = records_.read_all(board)
+    stems = {record.file_stem: record for record, _ in written}
+    groups = summary.groups(written)
+    for _, path in written:
+        try:
+            inspect(path, registry, groups, known)
+        except MTBenchError as error:
+            problems += str(error).splitlines()
+    replicates, wrong = resamples.read_all(board)
+    problems += wrong
+    for stem, found in replicates.items():
+        if stem not in stems:
+            problems.append(f"{resamples.FOLDER}/{stem}: there is no such record")
+        else:
+            problems += [f"{resamples.FOLDER}/{stem}: {line}" for line in _strangers(stems[stem], found)]
+    looked_at, wrong = checks.read_all(board)
+    problems += wrong
+    problems += [f"{checks.FOLDER}/{stem}: there is no such record" for stem in looked_at if stem not in stems]
+    return len(written), problems
+
+
+def _strangers(record: Record, found: Resamples) -> list[str]:
+    """Return where resamples cannot be of a record's predictions: their mean is near the record's value."""
+    if found.predictions != record.predictions.sha256:
+        return ["they are of other predictions"]
+    lines = []
+    for task in record.recipe.tasks:
+        own, drawn = record.mean(task.name, task.primary), found.tasks.get(task.name)
+        values = np.array([value for value in drawn.values if value is not None]) if drawn else np.array([])
+        if own is not None and len(values) and abs(values.mean() - own) > values.std() + ROUNDING:
+            lines.append(f"task {task.name}: their mean is {values.mean():.6g}, the record's value {own:.6g}")
+    return lines
+
+
+def _departures(record: Record, known: Path) -> list[str]:
+    """Return in what a record departs from the benchmark that it names."""
+    part = record.recipe.benchmark
+    if part is None:
+        return []
+    path = known / f"{part.name}.yaml"
+    if Path(part.name).name != part.name or not path.is_file():
+        return [f"recipe.benchmark: there is no benchmark '{part.name}' in {known}"]
+    return benchmarks.load(str(path)).violations(record.recipe)
+
+
+def _revisions(record: Record, registry: Registry) -> list[str]:
+    """Return where the raw files or the values are of another revision than the dataset plugin here knows."""
+    dataset = record.recipe.dataset
+    if dataset.name not in registry.names("dataset"):
+        return []
+    cls = registry.resolve("dataset", dataset.name)
+    if registry.provenance("dataset", dataset.name).distribution != dataset.provenance.distribution:
+        return []
+    reasons = []
+    if cls.version != dataset.version:
+        reasons.append(f"recipe.dataset.version: {dataset.version}; here the dataset has version {cls.version}")
+    try:
+        sources = cls(cls.Config.model_validate(dataset.settings)).sources()
+    except ValueError as error:
+        return [*reasons, f"recipe.dataset.settings: {str(error).splitlines()[0]}"]
+    return reasons + [
+        f"recipe.dataset.files.{source.name}: sha256 {found}; this revision has {source.sha256}"
+        for source in sources
+        if source.sha256 not in {None, found := dataset.files.get(source.name)}
+    ]
+
+
+def _disagreements(record: Record, beside: Sequence[Group]) -> list[str]:
+    """Return where the constant predictor is another than in a record beside which it would stand."""
+    identity = summary.identity(record.recipe)
+    others = next((group.written for group in beside if group.identity == identity), ())
+    return [
+        f"bounds.constant.{task.name}.{task.primary}: {mine}, but {theirs} in {path.name}"
+        for other, path in others[:1]
+        for task in record.recipe.tasks
+        if (mine := summary.bound(record, "constant", task.name, task.primary))
+        != (theirs := summary.bound(other, "constant", task.name, task.primary))
+    ]
+
+
+def standing(board: Path) -> list[Group]:
+    """Return the records of a board that may not exist yet."""
+    return summary.groups(records_.read_all(board)[0]) if board.is_dir() else []
+
+
+def unknown_code(record: Record, registry: Registry) -> list[str]:
+    """Return which code of the record is not the code here, by distribution, version and hash."""
+    recipe = record.recipe
+    parts: list[tuple[Kind, str, Provenance]] = [
+        ("dataset", recipe.dataset.name, recipe.dataset.provenance),
+        ("model", recipe.model.name, recipe.model.provenance),
+        *([("balancer", recipe.balancer.name, recipe.balancer.provenance)] if recipe.balancer else []),  # type: ignore[list-item]
+        *(("input", one.name, one.provenance) for one in (*recipe.inputs.asked, *recipe.inputs.given)),
+        *(("metric", name, metric.provenance) for name, metric in recipe.metrics.items()),
+    ]
+    names: dict[Provenance, list[str]] = {}
+    for kind, name, provenance in parts:
+        try:
+            here = registry.provenance(kind, name)
+        except MTBenchError:
+            here = None
+        if here != provenance:
+            names.setdefault(provenance, []).append(f"{kind} {name}")
+    return [
+        f"{', '.join(dict.fromkeys(of))}: code of {code.distribution} {code.version or '(no version)'}, "
+        f"sha256 {code.sha256}, which is not here"
+        for code, of in names.items()
+    ]
+
+
+def _predictions(record: Record, path: Path) -> pa.Table | None:
+    """Return the predictions beside a record, None if there are none. Raises MTBenchError if they are others."""
+    file = path.with_suffix(".parquet")
+    if not file.is_file():
+        return None
+    if (found := predictions.digest(file)) != record.predictions.sha256:
+        raise MTBenchError(f"predictions: sha256 of {file.name} is {found}, in the record {record.predictions.sha256}")
+    table = predictions.read(file)
+    if table.num_rows != record.predictions.rows:
+        raise MTBenchError(f"predictions: {table.num_rows} rows, in the record {record.predictions.rows}")
+    return table
+
+
+def _checked(record: Record, table: pa.Table, registry: Registry) -> Check:
+    """Compute every metric again whose code is here. Raises MTBenchError with what is not as the record says."""
+    recipe = record.recipe
+    primary = {task.primary for task in recipe.tasks}
+    metrics = {}
+    for name, part in recipe.metrics.items():
+        try:
+            here = registry.provenance("metric", name).distribution
+            metric = registry.metric(name)
+        except MTBenchError:
+            here = None
+        if here == part.provenance.distribution and getattr(metric, "version", 1) == part.version:
+            metrics[name] = metric
+        elif name in primary:
+            raise MTBenchError(
+                f"metrics.{name}: version {part.version} of {part.provenance.distribution} is not here, so that the "
+                "predictions cannot be judged; install it, or add the record without its predictions, as claimed"
+            )
+    reasons = _rows(record, table)
+    found = evaluate(table, recipe.tasks, metrics)
+    if found.seeds != recipe.seeds:
+        reasons.append(f"predictions: of seeds {found.seeds}, in the record {recipe.seeds}")
+        raise MTBenchError("\n".join(reasons))
+    here_now = environment()
+    same = all(here_now.get(name) == record.measured.environment.get(name) for name in SAME_PLATFORM)
+    tolerance = 0.0 if same else ROUNDING
+    difference, differing = _difference(record, found, tolerance)
+    if reasons + differing:
+        raise MTBenchError("\n".join(reasons + differing))
+    return Check(
+        record=record.file_stem, level="checked", created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        mtbench=__version__, environment=here_now, seeds=[], difference=difference, tolerance=tolerance,
+    )  # fmt: skip
+
+
+def _rows(record: Record, table: pa.Table) -> list[str]:
+    """Return where the rows that were predicted are not those of the split."""
+    reasons = []
+    for split in predictions.SPLITS:
+        rows = np.unique(table.filter(pc.equal(table["split"], split))["row"].to_numpy())
+        count = record.recipe.split.rows.get(split)
+        digest = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
+        if len(rows) == count and digest != record.recipe.split.fingerprints.get(split):
+            reasons.append(f"predictions: the {split} rows are not those of the split")
+        elif count is None or len(rows) > count:
+            reasons.append(f"predictions: {len(rows)} {split} rows, the split has {count}")
+    return reasons
+
+
+def _difference(record: Record, found: Results, tolerance: float) -> tuple[float, list[str]]:
+    """Return the largest difference of a value, and a line for each that is too large."""
+    largest, differing = 0.0, []
+    for task, cells in found.values.items():
+        for metric, cell in cells.items():
+            claimed = record.results.get(task, {}).get(metric)
+            if claimed is None:
+                differing.append(f"results.{task}.{metric}: is missing")
+                continue
+            for split in predictions.SPLITS:
+                for seed, value, again in zip(found.seeds, getattr(claimed, split), getattr(cell, split), strict=True):
+                    apart = gap(value, again)
+                    largest = max(largest, apart)
+                    if apart > tolerance:
+                        differing.append(
+                            f"results.{task}.{metric}.{split}, seed {seed}: {value}, but the predictions give {again}"
+                        )
+    return largest, differing
+
+
+def gap(value: float | None, again: float | None) -> float:
+    """Return how far two values lie apart; infinitely far if one of them is undefined."""
+    if value is None or again is None:
+        return 0.0 if value is again else float("inf")
+    return abs(value - again)

@@ -1,0 +1,200 @@
+"""Tables of a board for papers: LaTeX, Markdown, CSV, and the works to cite."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from mtbench.board import checks, resamples, summary
+from mtbench.board.standings import standings
+from mtbench.errors import MTBenchError
+from mtbench.record import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from mtbench.board.checks import Badge
+    from mtbench.board.standings import Interval, Placing, Standings, Transfer
+    from mtbench.board.summary import Group
+    from mtbench.record import Record
+    from mtbench.registry import Registry
+
+Format = Literal["latex", "markdown", "csv", "bibtex"]
+
+TIE = "\N{DAGGER}"
+PIPE = r"\|"
+COLUMNS = (
+    "dataset", "benchmark", "model", "label", "budget", "seeds", "badge", "record", "task", "metric",
+    "higher_is_better", "mean", "low", "high", "first_rank", "last_rank", "delta_m", "delta_m_low", "delta_m_high",
+)  # fmt: skip
+LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    TIE: r"$^\dagger$", "\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{EN DASH}": "--",
+})  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A record in a table."""
+
+    record: Record
+    label: str
+    badge: Badge
+    placings: list[Placing]
+    overall: Placing
+    transfer: Transfer | None
+
+
+class Sheet(NamedTuple):
+    """A group of comparable records, in the board's order."""
+
+    group: Group
+    rows: list[Row]
+    leading: list[float | None]
+    """The best mean of each task among the ranked records."""
+
+
+def export(records: Path, registry: Registry, form: Format, datasets: Sequence[str] = ()) -> str:
+    """Return the tables of a board, or of some datasets, as text. Raises MTBenchError for a dataset without records."""
+    written, _ = read_all(records)
+    known = {record.recipe.dataset.name for record, _ in written}
+    for name in datasets:
+        if name not in known:
+            raise MTBenchError(f"--dataset {name}: {records} has no records of it, only of {', '.join(sorted(known))}")
+    replicates, checked = resamples.read_all(records)[0], checks.read_all(records)[0]
+    sheets = [
+        _sheet(group, standings(group, replicates), {stem: checks.badge(found) for stem, found in checked.items()})
+        for group in summary.groups(written)
+        if not datasets or group.recipe.dataset.name in datasets
+    ]
+    if form == "csv":
+        return _csv(sheets)
+    if form == "bibtex":
+        return _bibtex(sheets, registry)
+    return "\n".join(map(_latex if form == "latex" else _markdown, sheets))
+
+
+def _sheet(group: Group, found: Standings, badges: dict[str, Badge]) -> Sheet:
+    tasks = group.recipe.tasks
+    rows = [
+        Row(
+            record,
+            label,
+            badges.get(record.file_stem, "claimed"),
+            [found.tasks[task.name].placings[record.file_stem] for task in tasks],
+            found.overall.placings[record.file_stem],
+            found.transfer.get(record.file_stem),
+        )
+        for record, label in zip(group.records, summary.labels(group.records), strict=True)
+    ]
+    leading = []
+    for place, task in enumerate(tasks):
+        means = [each.value.mean for row in rows if (each := row.placings[place]).ranks and each.value]
+        better = max if _higher(group, task.primary) else min
+        leading.append(better(means) if means else None)
+    return Sheet(group, rows, leading)
+
+
+def _higher(group: Group, metric: str) -> bool:
+    parts = (record.recipe.metrics.get(metric) for record in group.records)
+    return next((part.higher_is_better for part in parts if part), True)
+
+
+def _csv(sheets: Iterable[Sheet]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for group, rows, _ in sheets:
+        for row in rows:
+            recipe = row.record.recipe
+            for task, placing in zip(recipe.tasks, row.placings, strict=True):
+                writer.writerow([
+                    recipe.dataset.name, recipe.benchmark.name if recipe.benchmark else "", recipe.model.name,
+                    row.label, recipe.budget.kind, len(recipe.seeds), row.badge, row.record.file_stem, task.name,
+                    task.primary, _higher(group, task.primary), *(placing.value or ("", "", "")),
+                    *(placing.ranks or ("", "")), *(row.transfer.mean if row.transfer else ("", "", "")),
+                ])  # fmt: skip
+    return out.getvalue()
+
+
+def _cells(sheet: Sheet, bold: str) -> tuple[list[str], list[list[str]]]:
+    """Return head and lines of a table: the best mean in bold, what cannot be told from it with a dagger."""
+    tasks = sheet.group.recipe.tasks
+    head = ["model", *(f"{task.name} ({task.primary})" for task in tasks), "rank", "delta-m"]
+    lines = []
+    for row in sheet.rows:
+        cells = [_cell(placing, best, bold) for placing, best in zip(row.placings, sheet.leading, strict=True)]
+        delta = _percent(row.transfer.mean) if row.transfer else summary.UNDEFINED
+        lines.append([row.label, *cells, _rank(row.overall.ranks), delta])
+    return head, lines
+
+
+def _cell(placing: Placing, best: float | None, bold: str) -> str:
+    if placing.value is None:
+        return summary.UNDEFINED
+    mean, low, high = placing.value
+    form = summary.form(mean)
+    text = bold.format(format(mean, form)) if placing.ranks and mean == best else format(mean, form)
+    tie = TIE if placing.ranks and placing.ranks[0] == 1 and mean != best else ""
+    return f"{text}{tie} [{low:{form}}, {high:{form}}]"
+
+
+def _rank(ranks: tuple[int, int] | None) -> str:
+    if ranks is None:
+        return "unranked"
+    first, last = ranks
+    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
+
+
+def _percent(value: Interval) -> str:
+    return f"{100 * value.mean:+.2f} % [{100 * value.low:+.2f}, {100 * value.high:+.2f}]"
+
+
+def _markdown(sheet: Sheet) -> str:
+    head, lines = _cells(sheet, "**{}**")
+    rows = [head, ["---"] * len(head), *lines]
+    table = "\n".join(f"| {' | '.join(' '.join(cell.split()).replace('|', PIPE) for cell in row)} |" for row in rows)
+    return f"## {sheet.group.recipe.dataset.name}\n\n{table}\n\n{_caption(sheet)}\n"
+
+
+def _latex(sheet: Sheet) -> str:
+    head, lines = _cells(sheet, "\0{}\0")
+
+    def escaped(cell: str) -> str:
+        before, *inside = cell.translate(LATEX).split("\0")
+        return before if len(inside) < 2 else f"{before}\\textbf{{{inside[0]}}}{inside[1]}"  # noqa: PLR2004
+
+    body = "\n".join(" & ".join(map(escaped, line)) + r" \\" for line in lines)
+    return "\n".join([
+        r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule",
+        " & ".join(map(escaped, head)) + r" \\", r"\midrule", body, r"\bottomrule", r"\end{tabular}",
+        rf"\caption{{{_caption(sheet).translate(LATEX)}}}", r"\end{table}", "",
+    ])  # fmt: skip
+
+
+def _caption(sheet: Sheet) -> str:
+    recipe = sheet.group.recipe
+    benchmark = f", benchmark {recipe.benchmark.name}" if recipe.benchmark else ""
+    return (
+        f"{recipe.dataset.name}{benchmark}: mean over seeds on {recipe.split.rows.get('test', 0):,} test rows with "
+        f"95 % intervals. Bold is the best mean; {TIE} marks what the data cannot tell from the best. Ranks are "
+        "intervals, of the mean improvement over the constant predictor. delta-m is the mean relative change against "
+        "single-task models of the same inputs and budget."
+    )
+
+
+def _bibtex(sheets: Iterable[Sheet], registry: Registry) -> str:
+    works: dict[str, str] = {}
+    for group, rows, _ in sheets:
+        dataset = group.recipe.dataset.name
+        if dataset in registry.names("dataset"):
+            works[f"data-{dataset}"] = registry.resolve("dataset", dataset).card.citation
+        for row in rows:
+            model = row.record.recipe.model.name
+            card = registry.resolve("model", model).card if model in registry.names("model") else None
+            if card and card.paper:
+                works[f"model-{model}"] = card.paper
+    notes = {key: " ".join(work.split()).translate(LATEX) for key, work in sorted(works.items())}
+    return "\n".join(f"@misc{{{key},\n  note = {{{note}}}\n}}\n" for key, note in notes.items())

@@ -1,0 +1,171 @@
+"""Verification: a seed of a record is trained again from the record alone, and must come out the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import tempfile
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from mtbench import __version__
+from mtbench import record as records_
+from mtbench.board.admission import SAME_PLATFORM, gap, unknown_code
+from mtbench.board.checks import Check
+from mtbench.board.consistency import SPLITS, contradictions
+from mtbench.errors import MTBenchError
+from mtbench.experiment import Experiment, Inputs, Training
+from mtbench.schema import Component, Split
+from mtbench.training.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from mtbench.record import PluginPart, Recipe, Record
+    from mtbench.registry import Registry
+
+NO_PACKAGES = {"python", "platform", "machine", "cpus", "threads"}
+ELSEWHERE = 0.005
+"""How far a metric may lie from the record's where platform or code differ: other sums, the same model."""
+
+
+class Value(NamedTuple):
+    """A value of the record beside the one that came out now."""
+
+    task: str
+    metric: str
+    split: str
+    recorded: float | None
+    again: float | None
+
+    @property
+    def gap(self) -> float:
+        """How far they lie apart."""
+        return gap(self.recorded, self.again)
+
+
+class Verification(NamedTuple):
+    """A seed of a record, trained again.
+
+    ``differences`` are those of platform and code, ``requirements`` the record's versions of packages that differ.
+    """
+
+    record: Record
+    seed: int
+    differences: list[str]
+    requirements: list[str]
+    values: list[Value]
+    tolerance: float
+
+    @property
+    def worst(self) -> Value:
+        """The value that lies farthest from the record's."""
+        return max(self.values, key=lambda value: value.gap)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no value lies farther away than allowed."""
+        return self.worst.gap <= self.tolerance
+
+    def check(self, environment: dict[str, str]) -> Check:
+        """Return what a board keeps of it."""
+        return Check(
+            record=self.record.file_stem, level="re-run", created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            mtbench=__version__, environment=environment, seeds=[self.seed], difference=self.worst.gap,
+            tolerance=self.tolerance,
+        )  # fmt: skip
+
+
+def verify(
+    path: Path,
+    registry: Registry,
+    *,
+    seed: int | None = None,
+    tolerance: float = ELSEWHERE,
+    plugins: Sequence[str | Path] = (),
+    progress: bool = False,
+) -> tuple[Verification, Check]:
+    """Train a seed of a record again, one at random unless given, and compare every value.
+
+    On the same platform with the same code the values must have the same bits, elsewhere lie within ``tolerance``.
+    Raises MTBenchError if the record contradicts itself or the data here is not the record's.
+    """
+    record = records_.read(path)
+    if reasons := contradictions(record):
+        raise MTBenchError("\n".join(f"{path.name}: {reason}" for reason in reasons))
+    recipe = record.recipe
+    seed = random.choice(recipe.seeds) if seed is None else seed  # noqa: S311 - no secret
+    if seed not in recipe.seeds:
+        raise MTBenchError(f"--seed {seed}: the record has the seeds {', '.join(map(str, recipe.seeds))}")
+    threads = record.measured.environment.get("threads", "")
+    if threads.isdigit() and int(threads):
+        torch.set_num_threads(int(threads))  # sums depend on it
+    experiment = experiment_of(recipe, [seed], device=record.measured.device, processes=record.measured.processes)
+    with tempfile.TemporaryDirectory() as folder:
+        [(again, _)] = run(
+            experiment, records=folder, plugins=plugins, progress=progress, budget=recipe.budget,
+            tuning=record.measured.tuning, benchmark=recipe.benchmark,
+        )  # fmt: skip
+    if other := _other_data(recipe, again.recipe):
+        raise MTBenchError("\n".join(f"{path.name}: the data here is not the record's: {line}" for line in other))
+    differences = [*_platform(record, again), *unknown_code(record, registry)]
+    here = again.measured.environment
+    packages = [
+        f"{name}=={version}"
+        for name, version in record.measured.environment.items()
+        if name not in NO_PACKAGES and here.get(name) != version
+    ]
+    values = list(_values(record, again, seed))
+    found = Verification(record, seed, differences, packages, values, tolerance if differences else 0.0)
+    return found, found.check(here)
+
+
+def experiment_of(recipe: Recipe, seeds: Sequence[int], *, device: str = "cpu", processes: int = 1) -> Experiment:
+    """Return the experiment that a recipe was made from, for some of its seeds."""
+
+    def component(part: PluginPart) -> Component:
+        return Component(name=part.name, **part.settings)
+
+    where = {"accelerator": "cpu" if device == "cpu" else "auto", "devices": processes}
+    return Experiment(
+        dataset=component(recipe.dataset),
+        models=(component(recipe.model),),
+        seeds=tuple(seeds),
+        split=Split.model_validate(recipe.split.settings),
+        training=Training.model_validate(recipe.training | where),
+        **({"balancer": component(recipe.balancer)} if recipe.balancer else {}),
+        metrics=tuple(recipe.metrics),
+        inputs=Inputs(warmup=recipe.inputs.warmup, give=tuple(map(component, recipe.inputs.given))),
+    )
+
+
+def _other_data(recorded: Recipe, here: Recipe) -> list[str]:
+    pairs = {
+        "dataset.version": (recorded.dataset.version, here.dataset.version),
+        "dataset.files": (recorded.dataset.files, here.dataset.files),
+        "split.fingerprints": (recorded.split.fingerprints, here.split.fingerprints),
+        "tasks": (recorded.tasks, here.tasks),
+    }
+    return [f"{place}: {theirs}, here {mine}" for place, (theirs, mine) in pairs.items() if theirs != mine]
+
+
+def _platform(record: Record, again: Record) -> list[str]:
+    """Return in what the platforms differ."""
+    theirs = record.measured.environment | {"mtbench": record.recipe.mtbench, "device": record.measured.device}
+    mine = again.measured.environment | {"mtbench": again.recipe.mtbench, "device": again.measured.device}
+    return [
+        f"{name}: {theirs.get(name)} in the record, {mine.get(name)} here"
+        for name in (*SAME_PLATFORM, "threads", "pytorch-lightning", "mtbench", "device")
+        if theirs.get(name) != mine.get(name)
+    ]
+
+
+def _values(record: Record, again: Record, seed: int) -> Iterable[Value]:
+    place = record.recipe.seeds.index(seed)
+    for task, cells in record.results.items():
+        for metric, cell in cells.items():
+            for split in SPLITS:
+                now = getattr(again.results[task][metric], split)[0]
+                yield Value(task, metric, split, getattr(cell, split)[place], now)
