@@ -122,11 +122,13 @@ def shade(share: float) -> int:
 
 
 def finite(number: float | None) -> float | None:
-    """Return a number that can be drawn, else None."""
+    """Return a number that can be drawn, else None; what is as good as 0 is 0."""
     try:
         found = math.nan if number is None else float(number)
     except OverflowError:
         return None
+    if abs(found) < 1 / LARGEST:
+        return 0.0
     return found if abs(found) < LARGEST else None
 
 
@@ -148,16 +150,28 @@ def _frame(xs: Sequence[float], ys: Sequence[float], *, log: bool = False) -> tu
 
 
 def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
-    """Draw quality against cost on a logarithmic axis, those that nothing beats in both joined; None without points.
+    """Draw quality against cost, with the names of those that nothing beats in both; None without points."""
+    found = _costs(points, x_title, y_title)
+    named = [mark if mark.strong else mark._replace(label="") for mark in found.marks] if found else []
+    return found and found._replace(marks=_apart(named))
+
+
+def scatter(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
+    """Draw quality against cost, with names where there is room; None without points."""
+    found = _costs(points, x_title, y_title)
+    full = [mark._replace(strong=True) for mark in found.marks] if found else []
+    return found and found._replace(marks=_apart(full), lines=[])
+
+
+def _costs(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
+    """Return quality against cost on a logarithmic axis, a line through those that nothing beats in both.
 
     What is far worse than the median is left out.
     """
     known = [
         (cost, quality, point)
         for point in points
-        if (cost := finite(point.cost)) is not None
-        and cost > 1 / LARGEST
-        and (quality := finite(point.quality)) is not None
+        if (cost := finite(point.cost)) is not None and cost > 0 and (quality := finite(point.quality)) is not None
     ]
     if not known:
         return None
@@ -171,12 +185,11 @@ def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
         across, up = x.at(cost), y.at(quality)
         strong = quality > best
         title = f"{point.label}: {y_title} {quality:.2f}, {x_title} {short(cost)}"
-        marks.append(Mark(across, up, title, point.label if strong else "", across > WIDTH * 0.6, strong))
+        marks.append(Mark(across, up, title, point.label, across > WIDTH * 0.6, strong))
         if strong:
             path += f"H{across}V{up}" if path else f"M{across} {up}"
             best = quality
-    line = [Line(f"{path}H{WIDTH - RIGHT}")] if path else []
-    return Plot(x_title, y_title, x.ticks(), y.ticks(), _apart(marks), line)
+    return Plot(x_title, y_title, x.ticks(), y.ticks(), marks, [Line(f"{path}H{WIDTH - RIGHT}")])
 
 
 def _apart(marks: Sequence[Mark]) -> list[Mark]:
@@ -194,18 +207,6 @@ def _apart(marks: Sequence[Mark]) -> list[Mark]:
             taken.append((left, left + width, mark.y))
         found.append(mark._replace(label="" if hidden else label))
     return found[::-1]
-
-
-def scatter(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
-    """Draw quality against cost, every point with its label where there is room; None without points."""
-    found = pareto(points, x_title, y_title)
-    if found is None:
-        return None
-    marks = [
-        mark._replace(strong=True, label=mark.title.split(": ")[0] if not mark.label else mark.label)
-        for mark in found.marks
-    ]
-    return found._replace(marks=_apart(marks), lines=[])
 
 
 def curves(runs: Sequence[tuple[str, Sequence[float], int | None]], x_title: str, y_title: str) -> Plot | None:

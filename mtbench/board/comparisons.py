@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
     from mtbench.board.checks import Badge, Check
     from mtbench.board.resamples import Resamples
-    from mtbench.board.standings import Interval, Transfer
+    from mtbench.board.standings import Interval, Placing, Transfer
     from mtbench.board.summary import Group
     from mtbench.board.tables import Column, Line, Table
     from mtbench.record import Recipe, Record
 
 MOST_NAMED = 4
+LAST_PLACE = 1e-6
+"""What a last place counts beside a first one when rows are sorted."""
 
 
 class Variant(NamedTuple):
@@ -161,13 +163,11 @@ def _rows(
             for column, value in zip(table.columns, table.lines[index].values, strict=True)
         ]
         overall = stands.overall.placings.get(stem)
-        reason = overall.reason if overall else "there is no task"
         share = _share(summary.improvement(record))
         rows.append(
             Row(
                 record, path, _variant(record.recipe), labels[index], apart[index],
-                Value(_ranks(overall.ranks), number=sum(overall.ranks)) if overall and overall.ranks
-                else Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True),
+                _rank(overall, notes),
                 share._replace(
                     whisker=shares[index] if share.number is not None else None,
                     interval=_interval(overall and overall.value, 100, " %"),
@@ -198,6 +198,15 @@ def _variant(recipe: Recipe) -> Variant:
 def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[charts.Whisker | None]:
     placings = [ranking.placings.get(stem) for stem in stems]
     return charts.whiskers([placing and placing.value for placing in placings], higher_is_better=higher)
+
+
+def _rank(placing: Placing | None, notes: Notes) -> Value:
+    """Return the overall rank interval, which is sorted by its first place, then by its last; or why there is none."""
+    if placing and placing.ranks:
+        first, last = placing.ranks
+        return Value(_ranks(placing.ranks), number=first + last * LAST_PLACE)
+    reason = placing.reason if placing else "there is no task"
+    return Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True)
 
 
 def _ranks(ranks: tuple[int, int]) -> str:
@@ -266,7 +275,8 @@ def divided(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 def _heading(rows: Sequence[Row]) -> str:
     """Return the budget of the rows, or what their budgets have in common."""
     budgets = {summary.budget(row.record.recipe) for row in rows}
-    return budgets.pop().capitalize() if len(budgets) == 1 else "Tuned, in several ways"
+    text = budgets.pop() if len(budgets) == 1 else "tuned, in several ways"
+    return text[0].upper() + text[1:]
 
 
 def counts(comparisons: Sequence[Comparison]) -> Counter[str]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtbench.board import charts
@@ -25,6 +25,9 @@ def numbers(plot):
 
 
 @given(st.lists(st.tuples(number, number)))
+@example([(1, 5e-324), (2, 0.0)])
+@example([(5e-324, 1), (1, 2)])
+@example([(1, 0.7), (2, 0.7 + 1e-16)])
 def test_pictures_lie_in_their_frame_whatever_the_numbers(pairs):
     points = [Point(f"model {index}", cost, quality) for index, (cost, quality) in enumerate(pairs)]
     for plot in (charts.pareto(points, "cost", "quality"), charts.scatter(points, "cost", "quality")):

@@ -45,6 +45,8 @@ def test_rows_leads_and_figures_are_those_of_the_standings(make_predicted, compa
         first, last = overall.placings[made[name]].ranks
         assert rows[made[name]].rank.text == (f"{first}\N{EN DASH}{last}" if last > first else f"{first}")
     assert rows[made["mmoe"]].rank.text == "1\N{EN DASH}2"
+    by_rank = sorted(made.values(), key=lambda stem: rows[stem].rank.number)
+    assert by_rank == sorted(made.values(), key=lambda stem: overall.placings[stem].ranks)
     assert rows[few].rank.text == "unranked"
     assert view.notes[rows[few].rank.note - 1] == "unranked: 3 seeds, 5 are needed"
     assert view.counts == {"ranked": 4, "unranked": 1, "claimed": 5}
