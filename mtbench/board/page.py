@@ -1,123 +1,72 @@
-"""The page: a static site made from records alone, byte for byte the same for the same records."""
+"""The site: static pages made from records alone, byte for byte the same for the same records."""
 
 from __future__ import annotations
 
 import os
-from itertools import zip_longest
+from collections import Counter
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mtbench.board import summary
-from mtbench.errors import MTBenchError
-from mtbench.record import atomically, read_all
+from mtbench import record as records_
+from mtbench.board import addresses, charts, checks, comparisons, figures, models, recipes, resamples, summary, tables
+from mtbench.board.publishing import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from mtbench.board.summary import Group, Split
-    from mtbench.record import Record, Written
-    from mtbench.schema import Task
+    from mtbench.board.comparisons import Comparison, Row
 
-SPLITS: dict[Split, str] = {"test": "test", "valid": "validation"}
-
-
-class Column(NamedTuple):
-    """A metric of a task."""
-
-    task: Task
-    metric: str
-    version: int
-    higher_is_better: bool
-    label: str
-
-
-class Value(NamedTuple):
-    """A cell: its text, or the number of the note that says why there is none.
-
-    ``seeds`` lists every seed's value in full; ``dots`` are their places from 0 (worst in the column) to 100 (best).
-    """
-
-    mean: str
-    deviation: str = ""
-    seeds: str = ""
-    dots: tuple[float, ...] = ()
-    note: int | None = None
-
-
-class Notes:
-    """Footnotes of a group, numbered from 1 in the order in which they are first needed."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def number(self, text: str) -> int:
-        """Return the number of a note."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
-
-
-class Row(NamedTuple):
-    """A line of a table: a record's, or a bound's, which has an explanation instead of settings."""
-
-    name: str
-    values: list[Value]
-    record: Record | None = None
-    settings: Mapping[str, str] = MappingProxyType({})
-    explanation: str = ""
-    improvement: float | None = None
-    ranked: bool = True
-
-
-class Table(NamedTuple):
-    """Columns, the rows of records and the rows of bounds."""
-
-    columns: list[Column]
-    rows: list[Row]
-    bounds: list[Row]
-
-    @property
-    def spread(self) -> bool:
-        """Whether any cell shows a deviation, beside which the others are aligned."""
-        return any(value.deviation for row in self.rows for value in row.values)
-
-
-class View(NamedTuple):
-    """Everything that the page shows of a group."""
-
-    group: Group
-    primary: Table
-    ordered: bool
-    others: list[tuple[Task, str, Table]]
-    notes: list[str]
-    other_notes: list[str]
-    warnings: list[str]
-    links: dict[str, str]
+ASSETS = ("style.css", "theme.js", "board.js")
 
 
 def build(records: Path, out: Path) -> Path:
-    """Write the page of a folder of records into the folder ``out``; return its path.
+    """Write the site of a folder of records into the folder ``out``; return the path of its first page.
 
-    Files that are no records are named on the page. Raises MTBenchError if there is no such folder or nothing can be
-    written.
+    Pages of earlier builds that are no longer made are removed, other files left alone. Files that are no records are
+    named on the first page. Raises MTBenchError if there is no such folder or something cannot be written.
     """
-    written, problems = read_all(records)
+    written, problems = records_.read_all(records)
+    found, wrong_checks = checks.read_all(records)
+    replicates, wrong_resamples = resamples.read_all(records)
     inside = os.path.join(records, "")  # noqa: PTH118 - Path drops the separator at the end
-    text = render(written, [problem.replace(inside, "") for problem in problems], out)
-    path = out / "index.html"
-    try:
-        atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
-    except OSError as error:
-        raise MTBenchError(f"{path}: the page cannot be written: {error.strerror or error}") from error
-    return path
+    left_out = [problem.replace(inside, "") for problem in (*problems, *wrong_checks, *wrong_resamples)]
+    views = [comparisons.compare(group, replicates, found) for group in summary.groups(written)]
+    publish(pages(views, left_out, out), out)
+    return out / "index.html"
 
 
-def render(written: Sequence[Written], problems: Sequence[str], out: Path) -> str:
-    """Return the page as HTML; records are linked relative to the folder ``out``."""
+def pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path of each page within ``out`` and its content; the first page comes last, after what it links to."""
+    environment = _environment()
+    for name in ASSETS:
+        yield name, environment.get_template(f"{name}.j2").render()
+    record_page, data_page = environment.get_template("record.html.j2"), environment.get_template("data.html.j2")
+    for view in views:
+        yield view.address, data_page.render(_data(view))
+        for row in view.rows:
+            yield row.address, record_page.render(_record(view, row, out))
+    model_page = environment.get_template("model.html.j2")
+    every = models.models(views)
+    for name, lines in every.items():
+        yield addresses.model(name), model_page.render(root="../", name=name, lines=lines)
+    yield (
+        "index.html",
+        environment.get_template("index.html.j2").render(
+            root="",
+            views=views,
+            problems=problems,
+            twins={name for name, count in Counter(view.recipe.dataset.name for view in views).items() if count > 1},
+            models=list(every),
+            overview=models.overview(views),
+            counts=comparisons.counts(views),
+        ),
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mtbench.board"),
         autoescape=True,
@@ -126,143 +75,59 @@ def render(written: Sequence[Written], problems: Sequence[str], out: Path) -> st
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals = {
+    environment.globals |= {
         "budget": summary.budget,
+        "divided": comparisons.divided,
         "flat": summary.flat,
         "inputs": summary.inputs,
+        "model_address": addresses.model,
+        "ranked_seeds": summary.RANKED_SEEDS,
+        "shade": charts.shade,
         "seeds_text": summary.seeds,
         "statistics": summary.statistics,
         "values": summary.values,
-        "ranked_seeds": summary.RANKED_SEEDS,
+        "frame": {
+            "right": charts.WIDTH - charts.RIGHT,
+            "bottom": charts.HEIGHT - charts.BOTTOM,
+            "left": charts.LEFT,
+            "width": charts.WIDTH,
+            "height": charts.HEIGHT,
+            "top": charts.TOP,
+        },
     }
-    views = [_view(group, out) for group in summary.groups(written)]
-    return environment.get_template("index.html.j2").render(views=views, problems=problems, count=len(written))
+    return environment
 
 
-def _view(group: Group, out: Path) -> View:
-    notes, other_notes = Notes(), Notes()
-    tasks = group.recipe.tasks
-    main = _table(group, [_column(group, task, task.primary) for task in tasks], "test", notes)
-    others = [
-        (task, label, _table(group, _all_columns(group, task), split, other_notes))
-        for task in tasks
-        for split, label in SPLITS.items()
-    ]
-    return View(
-        group,
-        main,
-        ordered=any(row.improvement is not None for row in main.rows),
-        others=others,
-        notes=notes.texts,
-        other_notes=other_notes.texts,
-        warnings=list(dict.fromkeys(warning for record in group.records for warning in record.measured.warnings)),
-        links={record.file_stem: _link(path, out) for record, path in group.written},
-    )
+def _data(view: Comparison) -> dict[str, Any]:
+    notes = tables.Notes()
+    return {
+        "root": "../",
+        "view": view,
+        "pareto": figures.pareto(view),
+        "ranks": figures.rank_chart(view),
+        "transfer": figures.transfer(view),
+        "duels": figures.duels(view),
+        "tuning": figures.tuning(view),
+        "others": tables.every_metric(view.group, notes),
+        "other_notes": list(notes.texts),
+    }
 
 
-def _link(path: Path, out: Path) -> str:
-    """Return the address of a record's file from the page, empty where there is none (another drive)."""
+def _record(view: Comparison, row: Row, out: Path) -> Mapping[str, Any]:
+    return {
+        "root": "../",
+        "view": view,
+        "row": row,
+        "record": row.record,
+        "curves": recipes.curves(row.record),
+        "experiment": recipes.experiment(row.record.recipe),
+        "link": _link(row.path, out / "records"),
+    }
+
+
+def _link(path: Path, folder: Path) -> str:
+    """Return the address of a record's file from a page, empty where there is none (another drive)."""
     try:
-        return quote(Path(os.path.relpath(path, out)).as_posix())
+        return quote(Path(os.path.relpath(path, folder)).as_posix())
     except ValueError:
         return ""
-
-
-def _column(group: Group, task: Task, metric: str) -> Column:
-    found = next((r.recipe.metrics[metric] for r in group.records if metric in r.recipe.metrics), None)
-    version, higher = (found.version, found.higher_is_better) if found else (0, True)
-    return Column(task, metric, version, higher, metric)
-
-
-def _all_columns(group: Group, task: Task) -> list[Column]:
-    """Return every metric of a task, the primary first; a metric of two versions has two columns."""
-    found = {
-        (name, part.version): part.higher_is_better
-        for record in group.records
-        for name, part in record.recipe.metrics.items()
-        if name in record.results.get(task.name, {})
-    }
-    names = [name for name, _ in found]
-    return [
-        Column(task, name, version, found[name, version], f"{name} (v{version})" if names.count(name) > 1 else name)
-        for name, version in sorted(found, key=lambda each: (each[0] != task.primary, each))
-    ]
-
-
-def _table(group: Group, columns: list[Column], split: Split, notes: Notes) -> Table:
-    records = group.records
-    values = [_column_values(records, column, split, notes) for column in columns]
-    told_apart = summary.differences(records)
-    rows = [
-        Row(
-            record.recipe.model.name,
-            [column[index] for column in values],
-            record,
-            told_apart[index],
-            improvement=summary.improvement(record),
-            ranked=len(record.recipe.seeds) >= summary.RANKED_SEEDS,
-        )
-        for index, record in enumerate(records)
-    ]
-    return Table(columns, rows, _bounds(records, columns, split, notes))
-
-
-def _column_values(records: list[Record], column: Column, split: Split, notes: Notes) -> list[Value]:
-    """Return one column's cells."""
-    found = [_seed_values(record, column, split) for record in records]
-    known = [value for row in found for value in row if value is not None]
-    worst, best = (min(known, default=0), max(known, default=0))
-    if not column.higher_is_better:
-        worst, best = best, worst
-
-    def cell(record: Record, row: list[float | None]) -> Value:
-        spread = summary.spread(row)
-        if spread is None:
-            reason = summary.reasons(record, column.task.name, column.metric, split)
-            return Value(
-                summary.UNDEFINED, note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}")
-            )
-        mean, deviation = summary.texts(spread)
-        seeds = "; ".join(f"seed {seed}: {value}" for seed, value in zip(record.recipe.seeds, row, strict=False))
-        dots = [50.0 if best == worst else 100 * (value - worst) / (best - worst) for value in row if value is not None]
-        return Value(mean, deviation, seeds, tuple(dots))
-
-    return [cell(record, row) for record, row in zip(records, found, strict=True)]
-
-
-def _seed_values(record: Record, column: Column, split: Split) -> list[float | None]:
-    return summary.values(record, column.task.name, column.metric, split) if _computed(record, column) else []
-
-
-def _computed(record: Record, column: Column) -> bool:
-    """Return whether the record has the column's metric in the column's version."""
-    part = record.recipe.metrics.get(column.metric)
-    return part is not None and part.version == column.version
-
-
-def _bounds(records: list[Record], columns: list[Column], split: Split, notes: Notes) -> list[Row]:
-    """Return the rows of the constant predictor and the optima; records that disagree on one have a row each."""
-    rows = []
-    for kind in summary.bound_kinds(records):
-        name, explanation = summary.BOUNDS.get(kind, (kind, ""))
-        missing = f"{name}: no value in the record"
-        found = [_bound_texts(records, kind, column, split) for column in columns]
-        improvement = next(
-            (share for record in records if (share := summary.improvement(record, kind)) is not None), None
-        )
-        for texts in zip_longest(*found, fillvalue=""):
-            values = [
-                Value(summary.UNDEFINED, note=notes.number(missing)) if text is None else Value(text) for text in texts
-            ]
-            rows.append(Row(name, values, explanation=explanation, improvement=improvement))
-    return rows
-
-
-def _bound_texts(records: list[Record], kind: str, column: Column, split: Split) -> list[str | None]:
-    """Return a bound as each record has it, without repetition; a single None where none has it."""
-    found = [
-        summary.bound(record, kind, column.task.name, column.metric, split)
-        for record in records
-        if _computed(record, column)
-    ]
-    return list(dict.fromkeys(format(value, summary.form(value)) for value in found if value is not None)) or [None]

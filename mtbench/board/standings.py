@@ -149,7 +149,7 @@ class _Seen:
 
     def _sample(self, stem: str, task: Task) -> Sample | None:
         values = summary.values(self.records[stem], task.name, task.primary)
-        if summary.spread(values) is None:
+        if summary.spread(values) is None or len(values) != self.seeds(stem):
             return None
         found = self.joint[stem].tasks.get(task.name) if stem in self.joint else None
         replicates = np.array(found.values if found and found.metric == task.primary else [], float)

@@ -166,7 +166,10 @@ def statistics(record: Record) -> Statistics:
     runs = record.measured.seeds.values()
     found = Statistics({}, {})
     for name in next((run.statistics for run in runs), {}):
-        chosen = [run.statistics[name][max(run.chosen.values())] for run in runs if name in run.statistics]
+        last = ((run.statistics.get(name, ()), max(run.chosen.values(), default=-1)) for run in runs)
+        chosen = [values[epoch] for values, epoch in last if 0 <= epoch < len(values)]
+        if not chosen:
+            continue
         match name.split("/"):
             case [table, row, column]:
                 found.tables.setdefault(table, {}).setdefault(row, {})[column] = sum(chosen) / len(chosen)
@@ -190,20 +193,22 @@ def reasons(record: Record, task: str, metric: str, split: Split = "test") -> st
 def differences(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return, for each record of a group, what tells it apart.
 
-    These are the model settings and the code in which records of the same model differ, everything else in which it
-    differs from most records, and its digest where one recipe came out in several ways. What a sweep chose is not among
-    them: its budget is.
+    These are the model settings and the code in which records of the same model and kind of budget differ, everything
+    else in which it differs from most records, and its digest where one recipe came out in several ways. What a sweep
+    chose is not among them: its budget is.
     """
     models = [_own(record) for record in records]
     others = [_circumstances(record) for record in records]
     networks = [other for record, other in zip(records, others, strict=True) if record.recipe.balancer]
     usual = _usual(networks or others)  # references lack much of what networks have in common
     keys = Counter(record.key for record in records)
+    kinds = [(record.recipe.model.name, record.recipe.budget.kind) for record in records]
+    common: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for kind, model in zip(kinds, models, strict=True):
+        common.setdefault(kind, set(model.items())).intersection_update(model.items())
     found = []
-    for record, model, other in zip(records, models, others, strict=True):
-        name = record.recipe.model.name
-        same = [one for one, each in zip(models, records, strict=True) if each.recipe.model.name == name]
-        settings = {key: text for key, text in model.items() if any(one.get(key) != text for one in same)}
+    for record, kind, model, other in zip(records, kinds, models, others, strict=True):
+        settings = {key: text for key, text in model.items() if (key, text) not in common[kind]}
         settings |= {key: text for key, text in other.items() if usual.get(key) != text}
         if keys[record.key] > 1:
             settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]
@@ -241,10 +246,11 @@ def _usual(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _own(record: Record) -> dict[str, str]:
-    """Return the model's settings and code."""
+    """Return the model's settings and code, and that of the inputs that it asks for, as its settings say."""
     model, tuned = record.recipe.model, record.recipe.budget.space
     given = {name: value for name, value in model.settings.items() if f"model.{name}" not in tuned}
-    return flat(given) | {"code": _code(model)}
+    asked = {key: text for key, text in inputs(record.recipe.inputs).items() if key == "inputs.asked.code"}
+    return flat(given) | {"code": _code(model)} | asked
 
 
 def budget(recipe: Recipe) -> str:
@@ -264,7 +270,7 @@ def _circumstances(record: Record) -> dict[str, str]:
         **({"balancer": balancer.name} | flat(balancer.settings, "balancer.") if balancer else {}),
         **({"balancer.code": _code(balancer)} if balancer else {}),
         **flat(training, "training."),
-        **inputs(recipe.inputs),
+        **{key: text for key, text in inputs(recipe.inputs).items() if not key.startswith("inputs.asked")},
         "budget": budget(recipe),
         "seeds": seeds(recipe.seeds),
         "mtbench": recipe.mtbench,

@@ -11,19 +11,18 @@ import torch
 
 from mtbench import __version__
 from mtbench import record as records_
+from mtbench.board import recipes
 from mtbench.board.admission import SAME_PLATFORM, gap, unknown_code
 from mtbench.board.checks import Check
 from mtbench.board.consistency import SPLITS, contradictions
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Experiment, Inputs, Training
-from mtbench.schema import Component, Split
 from mtbench.training.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from mtbench.record import PluginPart, Recipe, Record
+    from mtbench.record import Recipe, Record
     from mtbench.registry import Registry
 
 NO_PACKAGES = {"python", "platform", "machine", "cpus", "threads"}
@@ -102,7 +101,9 @@ def verify(
     threads = record.measured.environment.get("threads", "")
     if threads.isdigit() and int(threads):
         torch.set_num_threads(int(threads))  # sums depend on it
-    experiment = experiment_of(recipe, [seed], device=record.measured.device, processes=record.measured.processes)
+    device, processes = record.measured.device, record.measured.processes
+    where = {"accelerator": "cpu" if device == "cpu" else "auto", "devices": processes}
+    experiment = recipes.content(recipe) | {"seeds": [seed], "training": recipe.training | where}
     with tempfile.TemporaryDirectory() as folder:
         [(again, _)] = run(
             experiment, records=folder, plugins=plugins, progress=progress, budget=recipe.budget,
@@ -120,25 +121,6 @@ def verify(
     values = list(_values(record, again, seed))
     found = Verification(record, seed, differences, packages, values, tolerance if differences else 0.0)
     return found, found.check(here)
-
-
-def experiment_of(recipe: Recipe, seeds: Sequence[int], *, device: str = "cpu", processes: int = 1) -> Experiment:
-    """Return the experiment that a recipe was made from, for some of its seeds."""
-
-    def component(part: PluginPart) -> Component:
-        return Component(name=part.name, **part.settings)
-
-    where = {"accelerator": "cpu" if device == "cpu" else "auto", "devices": processes}
-    return Experiment(
-        dataset=component(recipe.dataset),
-        models=(component(recipe.model),),
-        seeds=tuple(seeds),
-        split=Split.model_validate(recipe.split.settings),
-        training=Training.model_validate(recipe.training | where),
-        **({"balancer": component(recipe.balancer)} if recipe.balancer else {}),
-        metrics=tuple(recipe.metrics),
-        inputs=Inputs(warmup=recipe.inputs.warmup, give=tuple(map(component, recipe.inputs.given))),
-    )
 
 
 def _other_data(recorded: Recipe, here: Recipe) -> list[str]:

@@ -1,0 +1,284 @@
+"""A group of records as pages show it: rows with ranks and intervals, and who leads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from mtbench.board import addresses, charts, checks, summary, tables
+from mtbench.board.standings import Ranking, Standings, standings
+from mtbench.board.tables import Notes, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mtbench.board.checks import Badge, Check
+    from mtbench.board.resamples import Resamples
+    from mtbench.board.standings import Interval, Placing, Transfer
+    from mtbench.board.summary import Group
+    from mtbench.board.tables import Column, Line, Table
+    from mtbench.record import Recipe, Record
+
+MOST_NAMED = 4
+LAST_PLACE = 1e-6
+"""What a last place counts beside a first one when rows are sorted."""
+
+
+class Variant(NamedTuple):
+    """What rows of different datasets have in common: the model, how it was set, and which inputs it was given."""
+
+    tuned: bool
+    model: str
+    given: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name in sentences and pictures."""
+        return " ".join([self.model, *(["(tuned)"] if self.tuned else []), *(f"+ {name}" for name in self.given)])
+
+
+class Row(NamedTuple):
+    """A record among those it is compared with; ``settings`` and ``label`` tell it apart."""
+
+    record: Record
+    path: Path
+    variant: Variant
+    label: str
+    settings: Mapping[str, str]
+    rank: Value
+    improvement: Value
+    values: list[Value]
+    delta: Value
+    ranked: bool
+    checks: Sequence[Check]
+
+    @property
+    def stem(self) -> str:
+        """The record's name."""
+        return self.path.stem
+
+    @property
+    def address(self) -> str:
+        """Where its page lies."""
+        return addresses.record(self.stem)
+
+    @property
+    def badge(self) -> Badge:
+        """How far it was verified."""
+        return checks.badge(self.checks)
+
+
+class Lead(NamedTuple):
+    """Who leads on a task or overall, and what is said of it."""
+
+    where: str
+    who: str
+    said: str
+
+
+class Comparison(NamedTuple):
+    """Everything that pages say of a group."""
+
+    group: Group
+    standings: Standings
+    columns: list[Column]
+    rows: list[Row]
+    bounds: list[tuple[Line, Value]]
+    notes: list[str]
+    leads: list[Lead]
+    warnings: list[str]
+
+    @property
+    def address(self) -> str:
+        """Where its page lies."""
+        return addresses.data(self.group)
+
+    @property
+    def recipe(self) -> Recipe:
+        """A recipe whose dataset, split and tasks are those of every row."""
+        return self.group.recipe
+
+    @property
+    def benchmarks(self) -> list[tuple[str, str]]:
+        """The benchmarks that rows are part of: name and sha256."""
+        parts = [record.recipe.benchmark for record in self.group.records]
+        return sorted({(part.name, part.sha256) for part in parts if part})
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows are ranked, unranked and claimed."""
+        ranked = sum(row.ranked for row in self.rows)
+        claimed = sum(row.badge == "claimed" for row in self.rows)
+        return {"ranked": ranked, "unranked": len(self.rows) - ranked, "claimed": claimed}
+
+
+def compare(group: Group, resamples: Mapping[str, Resamples], found: Mapping[str, Sequence[Check]]) -> Comparison:
+    """Return what pages say of a group; ``found`` are the checks by record."""
+    notes = Notes()
+    columns = tables.primary_columns(group)
+    table = tables.table(group, columns, "test", notes)
+    stands = standings(group, resamples) if columns else Standings({}, Ranking({}, []), {})
+    rows = _rows(group, table, stands, found, notes)
+    labels = {row.stem: row.variant.label for row in rows}
+    leads = [
+        _lead(column.task.name, stands.tasks[column.task.name], labels, higher=column.higher_is_better)
+        for column in columns
+    ]
+    warned = dict.fromkeys(warning for record in group.records for warning in record.measured.warnings)
+    return Comparison(
+        group,
+        stands,
+        columns,
+        rows,
+        [(line, _share(line.improvement)) for line in table.bounds],
+        list(notes.texts),
+        [_lead("overall", stands.overall, labels), *leads],
+        list(warned),
+    )
+
+
+def _rows(
+    group: Group, table: Table, stands: Standings, found: Mapping[str, Sequence[Check]], notes: Notes
+) -> list[Row]:
+    apart = _apart(group.records)
+    stems = [path.stem for _, path in group.written]
+    rows = []
+    intervals = {
+        column.task.name: _whiskers(stands.tasks[column.task.name], stems, higher=column.higher_is_better)
+        for column in table.columns
+    }
+    shares = _whiskers(stands.overall, stems)
+    labels = summary.labels(group.records)
+    references = {each.reference for each in stands.transfer.values()}
+    for index, (record, path) in enumerate(group.written):
+        stem = path.stem
+        placings = {name: ranking.placings.get(stem) for name, ranking in stands.tasks.items()}
+        values = [
+            value._replace(
+                whisker=intervals[column.task.name][index],
+                ranks=_ranks(placing.ranks) if (placing := placings[column.task.name]) and placing.ranks else "",
+                interval=_interval(placing and placing.value),
+            )
+            for column, value in zip(table.columns, table.lines[index].values, strict=True)
+        ]
+        overall = stands.overall.placings.get(stem)
+        share = _share(summary.improvement(record))
+        rows.append(
+            Row(
+                record, path, _variant(record.recipe), labels[index], apart[index],
+                _rank(overall, notes),
+                share._replace(
+                    whisker=shares[index] if share.number is not None else None,
+                    interval=_interval(overall and overall.value, 100, " %"),
+                ),
+                values,
+                _delta(stands.transfer.get(stem), reference=stem in references),
+                ranked=any(placing and placing.ranks for placing in (overall, *placings.values())),
+                checks=found.get(stem, ()),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return what tells rows apart, without a budget that stands in the heading above them."""
+    budgets = {(record.recipe.budget.kind, summary.budget(record.recipe)) for record in records}
+    kinds = Counter(kind for kind, _ in budgets)
+    return [
+        {key: text for key, text in found.items() if key != "budget" or kinds[record.recipe.budget.kind] > 1}
+        for record, found in zip(records, summary.differences(records), strict=True)
+    ]
+
+
+def _variant(recipe: Recipe) -> Variant:
+    return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.given))
+
+
+def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[charts.Whisker | None]:
+    placings = [ranking.placings.get(stem) for stem in stems]
+    return charts.whiskers([placing and placing.value for placing in placings], higher_is_better=higher)
+
+
+def _rank(placing: Placing | None, notes: Notes) -> Value:
+    """Return the overall rank interval, which is sorted by its first place, then by its last; or why there is none."""
+    if placing and placing.ranks:
+        first, last = placing.ranks
+        return Value(_ranks(placing.ranks), number=first + last * LAST_PLACE)
+    reason = placing.reason if placing else "there is no task"
+    return Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True)
+
+
+def _ranks(ranks: tuple[int, int]) -> str:
+    first, last = ranks
+    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
+
+
+def _interval(value: Interval | None, factor: float = 1, unit: str = "") -> str:
+    if value is None or value.low == value.high:
+        return ""
+    low, high = (format(factor * end, summary.form(factor * end)) for end in (value.low, value.high))
+    return f"{low} to {high}{unit}"
+
+
+def _share(improvement: float | None) -> Value:
+    if improvement is None:
+        return Value(summary.UNDEFINED, muted=True)
+    return Value(format(100 * improvement, ".1f"), number=improvement)
+
+
+def percent(share: float) -> str:
+    """Return a share as per cent with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _delta(found: Transfer | None, *, reference: bool) -> Value:
+    """Return the mean relative change against the single-task reference."""
+    if found is None:
+        return Value("reference" if reference else summary.UNDEFINED, muted=True)
+    low, high = percent(found.mean.low), percent(found.mean.high)
+    return Value(
+        percent(found.mean.mean), f"{low} to {high}", found.mean.mean, muted=found.mean.low <= 0 <= found.mean.high
+    )
+
+
+def _lead(where: str, ranking: Ranking, labels: Mapping[str, str], *, higher: bool = True) -> Lead:
+    """Return in words who leads and how surely: the lead is shared by all whose first possible rank is 1."""
+    ranked = {stem: placing for stem, placing in ranking.placings.items() if placing.ranks and placing.value}
+    if not ranked:
+        return Lead(where, "", "nobody is ranked yet")
+    first = [
+        (-placing.value.mean if higher else placing.value.mean, labels[stem])
+        for stem, placing in ranked.items()
+        if placing.ranks and placing.ranks[0] == 1 and placing.value
+    ]
+    leader, *others = dict.fromkeys(label for _, label in sorted(first))
+    if len(ranked) == 1:
+        return Lead(where, leader, "is the only one ranked")
+    if not others:
+        return Lead(where, leader, "leads")
+    more = len(others) - MOST_NAMED
+    named = others[:MOST_NAMED] + ([f"{more} other{'s' if more > 1 else ''}"] if more > 0 else [])
+    return Lead(where, leader, f"leads; {_listed(named)} cannot be told from it")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def divided(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Return the rows with tuned settings and those with default ones, each under a heading."""
+    parts = [[row for row in rows if row.variant.tuned == tuned] for tuned in (True, False)]
+    return [(_heading(part), part) for part in parts if part]
+
+
+def _heading(rows: Sequence[Row]) -> str:
+    """Return the budget of the rows, or what their budgets have in common."""
+    budgets = {summary.budget(row.record.recipe) for row in rows}
+    text = budgets.pop() if len(budgets) == 1 else "tuned, in several ways"
+    return text[0].upper() + text[1:]
+
+
+def counts(comparisons: Sequence[Comparison]) -> Counter[str]:
+    """Return how many rows of all comparisons are ranked, unranked and claimed."""
+    return sum((Counter(each.counts) for each in comparisons), Counter[str]())
