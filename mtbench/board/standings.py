@@ -169,7 +169,7 @@ class _Seen:
         if stem in self._others:
             return "its resamples are of other test rows, or drawn otherwise, than those of the other records"
         if stem not in self.joint:
-            return "not resampled: `mtbench compare` does it where its predictions are"
+            return "not resampled; mtbench compare does it where its predictions are"
         return "" if sample.replicates.size else f"more than {UNDEFINED_AT_MOST:.0%} of the resamples have no value"
 
 

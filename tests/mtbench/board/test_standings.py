@@ -109,11 +109,11 @@ def test_what_is_unranked_says_why_and_keeps_its_value(made):
         "good": "",
         "few": "3 seeds, 5 are needed",
         "one": "1 seed, 5 are needed",
-        "claimed": "not resampled: `mtbench compare` does it where its predictions are",
+        "claimed": "not resampled; mtbench compare does it where its predictions are",
         "undefined": "no value on test",
         "holes": "more than 10% of the resamples have no value",
         "late": "its resamples are of other test rows, or drawn otherwise, than those of the other records",
-        "other": "not resampled: `mtbench compare` does it where its predictions are",
+        "other": "not resampled; mtbench compare does it where its predictions are",
     }
     assert {name for name, placing in rating.items() if placing.ranks} == {"good"}
     assert rating["good"].ranks == (1, 1)
