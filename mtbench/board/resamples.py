@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from mtbench import record as records_
 from mtbench.data.cache import canonical_json
 from mtbench.errors import MTBenchError
-from mtbench.evaluation import evaluate, predictions
-from mtbench.evaluation.resampling import Replicates, resample
+from mtbench.evaluation.replicates import Replicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,6 +46,9 @@ def make(written: Written, registry: Registry) -> Resamples:
     Raises MTBenchError if they are missing or others than the record's, or if a primary metric is not installed in the
     record's version.
     """
+    from mtbench.evaluation import predictions  # noqa: PLC0415 - torch, which building a page does without
+    from mtbench.evaluation.resampling import resample  # noqa: PLC0415
+
     record, path = written
     place = path.with_suffix(".parquet")
     metrics = _metrics(record, registry)
@@ -58,6 +60,8 @@ def make(written: Written, registry: Registry) -> Resamples:
 
 
 def _metrics(record: Record, registry: Registry) -> dict[str, torchmetrics.Metric]:
+    from mtbench.evaluation import evaluate  # noqa: PLC0415
+
     found = {}
     for name in {task.primary for task in record.recipe.tasks} & record.recipe.metrics.keys():
         found[name] = registry.metric(name)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import math
 from copy import deepcopy
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.evaluate import grouped, score, take
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
-from mtbench.record import Part
+from mtbench.evaluation.replicates import Replicates, TaskReplicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,30 +32,6 @@ if TYPE_CHECKING:
 COUNT = 1000
 SEED = 1979
 DIGITS = 10
-
-
-class TaskReplicates(Part):
-    """A metric under each resample, the mean over the seeds; null where any seed has no value."""
-
-    metric: str
-    values: list[float | None]
-
-
-class Replicates(Part):
-    """The primary metrics on test under resamples, by task."""
-
-    clusters: Literal["users", "rows"]
-    number: int = Field(ge=1, description="Clusters there are, and clusters drawn in a resample.")
-    draws: str = Field(description="sha256 of the clusters' ids and a resample: equal where resamples are joint.")
-    count: int = Field(description="Resamples.")
-    tasks: dict[str, TaskReplicates]
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        for name, task in self.tasks.items():
-            if len(task.values) != self.count:
-                raise ValueError(f"task '{name}' has {len(task.values)} values of {self.count} resamples")
-        return self
 
 
 def draw(clusters: int, resample: int) -> np.ndarray:
