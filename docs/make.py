@@ -47,6 +47,7 @@ TITLES = {
     "sweeps": "What a sweep is worth",
     "evaluation": "Metrics by user",
     "startup": "Until something happens",
+    "board": "A large board",
     "scale": "Preparation and macro graphs",
 }
 

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -209,7 +209,7 @@ class Record(Part):
     @property
     def file_stem(self) -> str:
         """KEY-CONTENT, the beginnings of the two hashes."""
-        return f"{self.key[:NAME_DIGITS]}-{content_hash(self.model_dump(mode='json'))[:NAME_DIGITS]}"
+        return _stem(self.model_dump(mode="json"))
 
     def mean(self, task: str, metric: str, split: Literal["valid", "test"] = "test") -> float | None:
         """Return the mean over seeds, None where any seed has no value."""
@@ -232,15 +232,19 @@ class Written(NamedTuple):
 
 def write(record: Record, folder: Path) -> Path:
     """Write a record under its name, whole or not at all, never over another; return its path."""
-    path = folder / f"{record.file_stem}.json"
-    content = _content(record)
-    atomically(path, lambda part: part.write_bytes(content))
+    dumped = record.model_dump(mode="json")
+    path = folder / f"{_stem(dumped)}.json"
+    atomically(path, lambda part: part.write_bytes(_content(dumped)))
     return path
 
 
-def _content(record: Record) -> bytes:
+def _stem(dumped: dict[str, Any]) -> str:
+    return f"{dumped['key'][:NAME_DIGITS]}-{content_hash(dumped)[:NAME_DIGITS]}"
+
+
+def _content(dumped: dict[str, Any]) -> bytes:
     """Return the one way to write a record."""
-    return (json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(dumped, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def atomically(path: Path, fill: Callable[[Path], object]) -> None:
@@ -270,13 +274,12 @@ def read(path: Path) -> Record:
         first = error.errors(include_url=False)[0]
         place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         raise MTBenchError(": ".join([f"{path}: not a record", *place, first["msg"]])) from error
-    if record.key != record.recipe.key:
+    dumped = record.model_dump(mode="json")
+    if record.key != content_hash(dumped["recipe"]):
         raise MTBenchError(f"{path}: its key is not the hash of its recipe: it was changed after it was written")
-    if path.stem != record.file_stem:
-        raise MTBenchError(
-            f"{path}: its name is not the hash of its content ({record.file_stem}): it was changed or renamed"
-        )
-    if content != _content(record):
+    if path.stem != (stem := _stem(dumped)):
+        raise MTBenchError(f"{path}: its name is not the hash of its content ({stem}): it was changed or renamed")
+    if content != _content(dumped):
         raise MTBenchError(f"{path}: it is not as mtbench writes records: it was changed after it was written")
     return record
 

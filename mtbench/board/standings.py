@@ -100,7 +100,7 @@ class Standings(NamedTuple):
 
 def standings(group: Group, resamples: Mapping[str, Resamples]) -> Standings:
     """Return the standings of a group; ``resamples`` by ``file_stem`` may lack some records and have others."""
-    seen = _Seen({record.file_stem: record for record in group.records}, resamples)
+    seen = _Seen({path.stem: record for record, path in group.written}, resamples)
     tasks = group.recipe.tasks
     samples = {task.name: seen.samples(task) for task in tasks}
     signs = {task.name: _sign(group.records, task) for task in tasks}

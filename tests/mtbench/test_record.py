@@ -68,7 +68,7 @@ def _other(old, name):
     if isinstance(old, int | float):
         return old + 1
     if old is None:
-        return 1 if name == "seed" else "x"
+        return {"seed": 1, "benchmark": {"name": "b", "sha256": "x"}}.get(name, "x")
     return {"binary": "regression", "default": "tuned"}.get(old, f"{old}x")
 
 
