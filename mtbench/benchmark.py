@@ -123,6 +123,21 @@ class Benchmark(Settings):
             sweep=self.sweep,
         )
 
+    def settings(self, cell: Cell, registry: Registry) -> dict[str, JsonValue]:
+        """Return the complete settings of a cell's model, defaults included; of a tuned one, before the search."""
+        [model] = self.experiment(cell, registry).models
+        config = validated(registry.resolve("model", model.name).Config, model.settings, self.name, ("model",))
+        return config.model_dump(mode="json")
+
+    def allowed(self, dataset: str, model: str, kind: Kind, registry: Registry) -> list[dict[str, JsonValue]]:
+        """Return the settings that a row of a model may have, but for searched ones: the defaults, and those of entries."""
+        frozen = self.frozen(dataset)
+        if frozen is None:
+            return []
+        cells = [cell for cell in self.cells([dataset]) if cell.entry.model.name == model and cell.kind == kind]
+        plain = Cell(frozen, Entry(model=Component(name=model)), kind)
+        return [self.settings(cell, registry) for cell in (plain, *cells)]
+
     def violations(self, recipe: Recipe) -> list[str]:
         """Return in what a record's recipe departs from the conditions, each with its place."""
         frozen = self.frozen(recipe.dataset.name)

@@ -19,6 +19,7 @@ from mtbench.board.consistency import contradictions
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.evaluation.evaluate import evaluate
+from mtbench.reading import shown
 from mtbench.training.efficiency import environment
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from mtbench.benchmark import Benchmark
     from mtbench.board.resamples import Resamples
     from mtbench.board.summary import Group
     from mtbench.evaluation.evaluate import Results
@@ -58,7 +60,7 @@ def inspect(
     Raises MTBenchError with every reason why it may not stand on a board, ``beside`` the records that are there.
     """
     record = records_.read(path)
-    reasons = [*contradictions(record), *_departures(record, known), *_revisions(record, registry)]
+    reasons = [*contradictions(record), *_departures(record, registry, known), *_revisions(record, registry)]
     reasons += _disagreements(record, beside)
     notes = unknown_code(record, registry)
     check = None
@@ -122,15 +124,38 @@ def _strangers(record: Record, found: Resamples) -> list[str]:
     return lines
 
 
-def _departures(record: Record, known: Path) -> list[str]:
-    """Return in what a record departs from the benchmark that it names."""
+def _departures(record: Record, registry: Registry, known: Path) -> list[str]:
+    """Return in what a record departs from the benchmark that it names, hand-set settings among it."""
     part = record.recipe.benchmark
     if part is None:
         return []
     path = known / f"{part.name}.yaml"
     if Path(part.name).name != part.name or not path.is_file():
         return [f"recipe.benchmark: there is no benchmark '{part.name}' in {known}"]
-    return benchmarks.load(str(path)).violations(record.recipe)
+    benchmark = benchmarks.load(str(path))
+    return [*benchmark.violations(record.recipe), *_hand_set(record, benchmark, registry)]
+
+
+def _hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> list[str]:
+    """Return the settings that are neither defaults nor searched; code that is not here is not judged."""
+    recipe = record.recipe
+    model = recipe.model
+    if model.name not in registry.names("model") or registry.provenance("model", model.name) != model.provenance:
+        return []
+    allowed = benchmark.allowed(recipe.dataset.name, model.name, recipe.budget.kind, registry)
+    own = [
+        {
+            name: value
+            for name, value in settings.items()
+            if f"model.{name}" not in recipe.budget.space and model.settings.get(name) != value
+        }
+        for settings in allowed
+    ]
+    return [
+        f"recipe.model.settings.{name}: {shown(model.settings.get(name))}, by default {shown(value)}; a row with "
+        "settings of its own must have searched them within the budget"
+        for name, value in min(own, key=len, default={}).items()
+    ]
 
 
 def _revisions(record: Record, registry: Registry) -> list[str]:

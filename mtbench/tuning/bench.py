@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from mtbench import experiment as experiments
 from mtbench import record as records_
 from mtbench.errors import BusyError, MTBenchError
-from mtbench.reading import validated
 from mtbench.registry import Registry
 from mtbench.training.run import prepare_data, recipe_of, run, sized
 from mtbench.tuning.sweep import sweep
@@ -33,13 +32,10 @@ def status(
 ) -> list[Place]:
     """Return the cells of a benchmark and what a folder of records has of them; there may be no folder yet."""
     found = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
-    return [Place(cell, _found(benchmark, cell, found, registry)) for cell in benchmark.cells(datasets, models)]
-
-
-def _found(benchmark: Benchmark, cell: Cell, records: Sequence[Record], registry: Registry) -> Record | None:
-    [model] = benchmark.experiment(cell, registry).models
-    config = validated(registry.resolve("model", model.name).Config, model.settings, "benchmark", ("model",))
-    return cell.found(records, benchmark.part, config.model_dump(mode="json"))
+    return [
+        Place(cell, cell.found(found, benchmark.part, benchmark.settings(cell, registry)))
+        for cell in benchmark.cells(datasets, models)
+    ]
 
 
 def fill(
@@ -69,7 +65,7 @@ def fill(
         try:
             # looked up each time: another process or machine may have brought it meanwhile
             there = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
-            record = _found(benchmark, cell, there, registry)
+            record = cell.found(there, benchmark.part, benchmark.settings(cell, registry))
             if record is not None:
                 say(f"{where}: its record is there: {record.file_stem}")
                 continue

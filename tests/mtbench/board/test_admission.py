@@ -155,6 +155,10 @@ def on_the_judges_seed(content):
     }  # fmt: skip
 
 
+def set_by_hand(content):
+    content["recipe"]["model"]["settings"]["bottom_layers"] = [16]
+
+
 def opened_twice(content):
     content["measured"]["test_opened"] = 2
 
@@ -179,6 +183,7 @@ def unexplained(content):
         (longer_trained, "training.max_epochs: the benchmark has 2, the record 20"),
         (searched_in_secret, "default settings, but there are traces of a search"),
         (on_the_judges_seed, "recipe.budget.seed: 0 is one of the seeds"),
+        (set_by_hand, "recipe.model.settings.bottom_layers: [16], by default [128, 64]"),
         (opened_twice, "the test split was opened 2 times, not once"),
         (better_than_perfect, "results.click.auc: 1.5 is better than perfect"),
         (unexplained, "undefined: click.auc.test.0: there must be a reason"),
