@@ -130,7 +130,7 @@ class Benchmark(Settings):
         return config.model_dump(mode="json")
 
     def allowed(self, dataset: str, model: str, kind: Kind, registry: Registry) -> list[dict[str, JsonValue]]:
-        """Return the settings that a row of a model may have, searched ones aside: the defaults, and those of entries."""
+        """Return the settings that a model may have, searched ones aside: the defaults, and those of entries."""
         frozen = self.frozen(dataset)
         if frozen is None:
             return []
