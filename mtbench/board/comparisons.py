@@ -182,11 +182,18 @@ def _rows(
 
 
 def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Return what tells rows apart, without a budget that stands in the heading above them."""
+    """Return what tells rows apart beyond the budget in the heading above them and the inputs beside their name."""
     budgets = {(record.recipe.budget.kind, summary.budget(record.recipe)) for record in records}
     kinds = Counter(kind for kind, _ in budgets)
+    variants = Counter(_variant(record.recipe) for record in records)
+
+    def said(key: str, recipe: Recipe) -> bool:
+        if key == "budget":
+            return kinds[recipe.budget.kind] == 1
+        return key.startswith("inputs.given") and variants[_variant(recipe)] == 1
+
     return [
-        {key: text for key, text in found.items() if key != "budget" or kinds[record.recipe.budget.kind] > 1}
+        {key: text for key, text in found.items() if not said(key, record.recipe)}
         for record, found in zip(records, summary.differences(records), strict=True)
     ]
 

@@ -336,7 +336,7 @@ def test_inputs_are_told_by_name_and_settings(site, make_record):
     assert any(["inputs.asked", "recent length=20 features=true"] in table for table in tables)
     assert any(["inputs.asked.code", "elsewhere abababab"] in table for table in tables)
     names = {cells[0].split()[0]: cells[0] for cells in main_tables(html)[0] if cells[0]}
-    assert "recent length=20 features=true" in names["home"]
+    assert names["home"] == "home + recent"
     assert "inputs" not in names["grec"]  # its settings say it
     assert "inputs" not in names["mmoe"]
 
