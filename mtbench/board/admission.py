@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 
-from mtbench import __version__
 from mtbench import benchmark as benchmarks
 from mtbench import record as records_
 from mtbench.board import checks, resamples, summary
-from mtbench.board.checks import Check
 from mtbench.board.consistency import contradictions
+from mtbench.data.splits import digest_of
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
-from mtbench.evaluation.evaluate import evaluate
+from mtbench.evaluation.evaluate import evaluate, version
 from mtbench.reading import shown
 from mtbench.training.efficiency import environment
 
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mtbench.benchmark import Benchmark
+    from mtbench.board.checks import Check
     from mtbench.board.resamples import Resamples
     from mtbench.board.summary import Group
     from mtbench.evaluation.evaluate import Results
@@ -247,7 +245,7 @@ def _checked(record: Record, table: pa.Table, registry: Registry) -> Check:
             metric = registry.metric(name)
         except MTBenchError:
             here = None
-        if here == part.provenance.distribution and getattr(metric, "version", 1) == part.version:
+        if here == part.provenance.distribution and version(metric) == part.version:
             metrics[name] = metric
         elif name in primary:
             raise MTBenchError(
@@ -265,10 +263,7 @@ def _checked(record: Record, table: pa.Table, registry: Registry) -> Check:
     difference, differing = _difference(record, found, tolerance)
     if reasons + differing:
         raise MTBenchError("\n".join(reasons + differing))
-    return Check(
-        record=record.file_stem, level="checked", created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        mtbench=__version__, environment=here_now, seeds=[], difference=difference, tolerance=tolerance,
-    )  # fmt: skip
+    return checks.make(record, "checked", here_now, [], difference=difference, tolerance=tolerance)
 
 
 def _rows(record: Record, table: pa.Table) -> list[str]:
@@ -277,8 +272,7 @@ def _rows(record: Record, table: pa.Table) -> list[str]:
     for split in predictions.SPLITS:
         rows = np.unique(table.filter(pc.equal(table["split"], split))["row"].to_numpy())
         count = record.recipe.split.rows.get(split)
-        digest = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
-        if len(rows) == count and digest != record.recipe.split.fingerprints.get(split):
+        if len(rows) == count and digest_of([rows]) != record.recipe.split.fingerprints.get(split):
             reasons.append(f"predictions: the {split} rows are not those of the split")
         elif count is None or len(rows) > count:
             reasons.append(f"predictions: {len(rows)} {split} rows, the split has {count}")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
+from mtbench import __version__
 from mtbench.data.cache import content_hash
 from mtbench.record import NAME_DIGITS, Part, atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from mtbench.record import Record
 
 FOLDER = "checks"
 
@@ -36,6 +40,17 @@ class Check(Part):
     def file_stem(self) -> str:
         """The record's name and the beginning of this content's hash."""
         return f"{self.record}.{content_hash(self.model_dump(mode='json'))[:NAME_DIGITS]}"
+
+
+def make(
+    record: Record, level: Literal["checked", "re-run"], environment: dict[str, str], seeds: list[int],
+    *, difference: float, tolerance: float,
+) -> Check:  # fmt: skip
+    """Return what was found just now."""
+    return Check(
+        record=record.file_stem, level=level, created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        mtbench=__version__, environment=environment, seeds=seeds, difference=difference, tolerance=tolerance,
+    )  # fmt: skip
 
 
 def write(check: Check, records: Path) -> Path:

@@ -157,7 +157,7 @@ def _rows(
         values = [
             value._replace(
                 whisker=intervals[column.task.name][index],
-                ranks=_ranks(placing.ranks) if (placing := placings[column.task.name]) and placing.ranks else "",
+                ranks=summary.ranks(placing.ranks) if (placing := placings[column.task.name]) and placing.ranks else "",
                 interval=_interval(placing and placing.value),
             )
             for column, value in zip(table.columns, table.lines[index].values, strict=True)
@@ -211,14 +211,9 @@ def _rank(placing: Placing | None, notes: Notes) -> Value:
     """Return the overall rank interval, which is sorted by its first place, then by its last; or why there is none."""
     if placing and placing.ranks:
         first, last = placing.ranks
-        return Value(_ranks(placing.ranks), number=first + last * LAST_PLACE)
+        return Value(summary.ranks(placing.ranks), number=first + last * LAST_PLACE)
     reason = placing.reason if placing else "there is no task"
     return Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True)
-
-
-def _ranks(ranks: tuple[int, int]) -> str:
-    first, last = ranks
-    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
 
 
 def _interval(value: Interval | None, factor: float = 1, unit: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mtbench.evaluation import predictions
 from mtbench.experiment import PLACEMENT, Training
 from mtbench.record import undefined_key
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from mtbench.record import Record, SeedRun
     from mtbench.schema import Task
-
-SPLITS = ("valid", "test")
 
 
 def contradictions(record: Record) -> list[str]:
@@ -53,7 +52,7 @@ def _cells(record: Record) -> Iterator[str]:
         for metric, cell in cells.items():
             if metric not in record.recipe.metrics:
                 yield f"results.{task}.{metric}: is no metric of the recipe"
-            for split in SPLITS:
+            for split in predictions.SPLITS:
                 values = getattr(cell, split)
                 if len(values) != len(seeds):
                     yield f"results.{task}.{metric}.{split}: {len(values)} values for {len(seeds)} seeds"

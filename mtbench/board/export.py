@@ -98,8 +98,8 @@ def _sheet(group: Group, found: Standings, badges: dict[str, Badge]) -> Sheet:
 
 
 def _higher(group: Group, metric: str) -> bool:
-    parts = (record.recipe.metrics.get(metric) for record in group.records)
-    return next((part.higher_is_better for part in parts if part), True)
+    part = summary.metric_part(group.records, metric)
+    return part is None or part.higher_is_better
 
 
 def _csv(sheets: Iterable[Sheet]) -> str:
@@ -127,7 +127,8 @@ def _cells(sheet: Sheet, bold: str) -> tuple[list[str], list[list[str]]]:
     for row in sheet.rows:
         cells = [_cell(placing, best, bold) for placing, best in zip(row.placings, sheet.leading, strict=True)]
         delta = _percent(row.transfer.mean) if row.transfer else summary.UNDEFINED
-        lines.append([row.label, *cells, _rank(row.overall.ranks), delta])
+        rank = summary.ranks(row.overall.ranks) if row.overall.ranks else "unranked"
+        lines.append([row.label, *cells, rank, delta])
     return head, lines
 
 
@@ -139,13 +140,6 @@ def _cell(placing: Placing, best: float | None, bold: str) -> str:
     text = bold.format(format(mean, form)) if placing.ranks and mean == best else format(mean, form)
     tie = TIE if placing.ranks and placing.ranks[0] == 1 and mean != best else ""
     return f"{text}{tie} [{low:{form}}, {high:{form}}]"
-
-
-def _rank(ranks: tuple[int, int] | None) -> str:
-    if ranks is None:
-        return "unranked"
-    first, last = ranks
-    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
 
 
 def _percent(value: Interval) -> str:

@@ -174,8 +174,7 @@ class _Seen:
 
 
 def _sign(records: Sequence[Record], task: Task) -> float:
-    known = (record.recipe.metrics.get(task.primary) for record in records)
-    part = next(filter(None, known), None)
+    part = summary.metric_part(records, task.primary)
     return -1.0 if part and not part.higher_is_better else 1.0
 
 

@@ -14,7 +14,7 @@ from mtbench.record import NAME_DIGITS, undefined_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mtbench.record import InputsPart, PluginPart, Recipe, Record, Written
+    from mtbench.record import InputsPart, MetricPart, PluginPart, Recipe, Record, Written
 
 Split = Literal["valid", "test"]
 
@@ -311,6 +311,17 @@ def seeds(numbers: Sequence[int]) -> str:
     """Return seeds as text, a run of three or more as ``0-4``."""
     run = len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))  # noqa: PLR2004
     return f"{numbers[0]}-{numbers[-1]}" if run else ", ".join(map(str, numbers))
+
+
+def ranks(found: tuple[int, int]) -> str:
+    """Return a rank interval as text."""
+    first, last = found
+    return str(first) if first == last else f"{first}\N{EN DASH}{last}"
+
+
+def metric_part(records: Iterable[Record], metric: str) -> MetricPart | None:
+    """Return what the first record that has a metric says of it."""
+    return next((part for record in records if (part := record.recipe.metrics.get(metric))), None)
 
 
 def form(value: float) -> str:

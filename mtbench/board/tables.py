@@ -106,7 +106,7 @@ def all_columns(group: Group, task: Task) -> list[Column]:
 
 
 def _column(group: Group, task: Task, metric: str) -> Column:
-    found = next((r.recipe.metrics[metric] for r in group.records if metric in r.recipe.metrics), None)
+    found = summary.metric_part(group.records, metric)
     version, higher = (found.version, found.higher_is_better) if found else (0, True)
     return Column(task, metric, version, higher, metric)
 

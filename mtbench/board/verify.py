@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import random
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mtbench import __version__
 from mtbench import record as records_
-from mtbench.board import recipes
+from mtbench.board import checks, recipes
 from mtbench.board.admission import SAME_PLATFORM, gap, unknown_code
-from mtbench.board.checks import Check
-from mtbench.board.consistency import SPLITS, contradictions
+from mtbench.board.consistency import contradictions
 from mtbench.errors import MTBenchError
+from mtbench.evaluation import predictions
 from mtbench.training.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from mtbench.board.checks import Check
     from mtbench.record import Recipe, Record
     from mtbench.registry import Registry
 
@@ -70,11 +69,9 @@ class Verification(NamedTuple):
 
     def check(self, environment: dict[str, str]) -> Check:
         """Return what a board keeps of it."""
-        return Check(
-            record=self.record.file_stem, level="re-run", created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            mtbench=__version__, environment=environment, seeds=[self.seed], difference=self.worst.gap,
-            tolerance=self.tolerance,
-        )  # fmt: skip
+        return checks.make(
+            self.record, "re-run", environment, [self.seed], difference=self.worst.gap, tolerance=self.tolerance
+        )
 
 
 def verify(
@@ -148,6 +145,6 @@ def _values(record: Record, again: Record, seed: int) -> Iterable[Value]:
     place = record.recipe.seeds.index(seed)
     for task, cells in record.results.items():
         for metric, cell in cells.items():
-            for split in SPLITS:
+            for split in predictions.SPLITS:
                 now = getattr(again.results[task][metric], split)[0]
                 yield Value(task, metric, split, getattr(cell, split)[place], now)

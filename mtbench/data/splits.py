@@ -11,6 +11,8 @@ from mtbench.data.scratch import blocks
 from mtbench.errors import MTBenchError, suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mtbench.schema import Split
 
 TRAIN, VALID, TEST, WARMUP = range(4)
@@ -137,7 +139,12 @@ def chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
 
 def fingerprint(part: np.ndarray, code: int) -> str:
     """Return the sha256 of the numbers of the rows that are in a part."""
+    return digest_of(np.flatnonzero(part[rows] == code) + rows.start for rows in blocks(len(part)))
+
+
+def digest_of(numbers: Iterable[np.ndarray]) -> str:
+    """Return the sha256 of row numbers, which come in ascending order, block by block."""
     digest = hashlib.sha256()
-    for rows in blocks(len(part)):
-        digest.update((np.flatnonzero(part[rows] == code) + rows.start).astype("<i8").tobytes())
+    for block in numbers:
+        digest.update(block.astype("<i8").tobytes())
     return digest.hexdigest()

@@ -31,11 +31,15 @@ def status(
     benchmark: Benchmark, records: Path, registry: Registry, datasets: Sequence[str] = (), models: Sequence[str] = ()
 ) -> list[Place]:
     """Return the cells of a benchmark and what a folder of records has of them; there may be no folder yet."""
-    found = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
+    found = _records(records)
     return [
         Place(cell, cell.found(found, benchmark.part, benchmark.settings(cell, registry)))
         for cell in benchmark.cells(datasets, models)
     ]
+
+
+def _records(folder: Path) -> list[Record]:
+    return [record for record, _ in records_.read_all(folder)[0]] if folder.is_dir() else []
 
 
 def fill(
@@ -64,8 +68,7 @@ def fill(
         where = f"{cell.frozen.dataset.name}: {cell.label}"
         try:
             # looked up each time: another process or machine may have brought it meanwhile
-            there = [each.record for each in records_.read_all(records)[0]] if records.is_dir() else []
-            record = cell.found(there, benchmark.part, benchmark.settings(cell, registry))
+            record = cell.found(_records(records), benchmark.part, benchmark.settings(cell, registry))
             if record is not None:
                 say(f"{where}: its record is there: {record.file_stem}")
                 continue
