@@ -40,7 +40,9 @@ class Frozen(Settings):
     tasks: Mapping[str, str] = Field(min_length=1, description="Task -> primary metric.")
     metrics: Mapping[str, int] = Field(description="Primary metric -> version.")
     warmup: float = Field(0.0, ge=0, lt=1, description="First share of training time that serves as input only.")
-    training: Training = Field(Training(), description="How every network is trained, unless a search finds better.")
+    training: Training = Field(
+        Training(), description="How every network is trained; tuned rows search what is left open."
+    )
     settings: Mapping[str, JsonValue] = Field(
         {}, description="Defaults on this dataset, for every model that has such a setting; a search takes no notice."
     )
@@ -146,7 +148,7 @@ class Benchmark(Settings):
         budget = recipe.budget
         searched = {name.removeprefix("training.") for name in budget.space if name.startswith("training.")}
         asked = frozen.training.for_rows(recipe.split.rows.get("train", 0)).model_dump(mode="json", exclude=PLACEMENT)
-        kept = {name: value for name, value in asked.items() if name not in searched}
+        kept = {name: value for name, value in asked.items() if name not in searched - frozen.training.model_fields_set}
         pairs: list[tuple[str, object, object]] = [
             ("benchmark", self.part.model_dump(), recipe.benchmark and recipe.benchmark.model_dump()),
             ("dataset.version", frozen.version, recipe.dataset.version),
@@ -160,6 +162,8 @@ class Benchmark(Settings):
             ("seeds", list(self.seeds), recipe.seeds),
             *_each("training", kept if recipe.training else {}, recipe.training),
         ]
+        if recipe.balancer and "balancer" not in budget.space:
+            pairs.append(("balancer", Experiment.model_fields["balancer"].default.name, recipe.balancer.name))
         if budget.kind == "tuned":
             pairs += _each("budget", self.sweep.model_dump(include=set(BUDGET)), budget.model_dump())
         return [

@@ -188,7 +188,7 @@ def load(source: str | Path | Mapping[str, Any] | Experiment, overrides: Sequenc
     """
     where, content = place_of(source), source
     if isinstance(content, Experiment):
-        content = content.model_dump(mode="json")
+        content = content.model_dump(mode="json", exclude_unset=True)  # a sweep searches what is left open
     elif isinstance(content, str | Path):
         try:
             content = parse_yaml(Path(content).read_bytes(), where)

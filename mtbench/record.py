@@ -6,9 +6,9 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from mtbench.data.cache import content_hash
 from mtbench.errors import MTBenchError
@@ -96,20 +96,58 @@ class Budget(Part):
     space: dict[str, JsonValue] = {}
 
 
-class Tuning(Part):
-    """What came of the trials: how they ended, the time and the epochs of all, and which was chosen by what score.
+class Trial(Part):
+    """How a trial went: what it tried, by the names of the search space, and how it ended.
 
-    ``score`` is the mean over tasks of the share of the way from the constant predictor to a perfect model, on
-    validation; ``best`` is the slot, from 0.
+    ``score`` is there for a finished one alone: the mean over tasks of the share of the way from the constant
+    predictor to a perfect model, on validation.
     """
 
-    finished: int
-    pruned: int
-    failed: int
+    settings: dict[str, JsonValue]
+    ended: Literal["finished", "pruned", "failed"]
+    score: float | None
     epochs: int
     seconds: float
+
+    @model_validator(mode="after")
+    def _scored_if_finished(self) -> Self:
+        if (self.ended == "finished") != (self.score is not None):
+            raise ValueError(f"a finished trial has a score, no other has; this one {self.ended}")
+        return self
+
+
+class Tuning(Part):
+    """The trials in their order, and which of them was chosen, from 0."""
+
+    trials: list[Trial]
     best: int
-    score: float
+
+    @model_validator(mode="after")
+    def _finished_chosen(self) -> Self:
+        if not 0 <= self.best < len(self.trials) or self.trials[self.best].score is None:
+            raise ValueError(f"best: trial {self.best} is none of these, or did not finish")
+        return self
+
+    @property
+    def score(self) -> float:
+        """The score of the chosen trial."""
+        score = self.trials[self.best].score
+        assert score is not None
+        return score
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of all trials."""
+        return sum(trial.epochs for trial in self.trials)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of all trials."""
+        return sum(trial.seconds for trial in self.trials)
+
+    def count(self, ended: str) -> int:
+        """Return how many trials ended so: finished, pruned or failed."""
+        return sum(trial.ended == ended for trial in self.trials)
 
 
 class BenchmarkPart(Part):

@@ -150,23 +150,9 @@ def _frame(xs: Sequence[float], ys: Sequence[float], *, log: bool = False) -> tu
 
 
 def pareto(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
-    """Draw quality against cost, with the names of those that nothing beats in both; None without points."""
-    found = _costs(points, x_title, y_title)
-    named = [mark if mark.strong else mark._replace(label="") for mark in found.marks] if found else []
-    return found and found._replace(marks=_apart(named))
+    """Draw quality against cost on a logarithmic axis, with a line through those that nothing beats in both.
 
-
-def scatter(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
-    """Draw quality against cost, with names where there is room; None without points."""
-    found = _costs(points, x_title, y_title)
-    full = [mark._replace(strong=True) for mark in found.marks] if found else []
-    return found and found._replace(marks=_apart(full), lines=[])
-
-
-def _costs(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
-    """Return quality against cost on a logarithmic axis, a line through those that nothing beats in both.
-
-    What is far worse than the median is left out.
+    Those have their names; what is far worse than the median is left out. None without points.
     """
     known = [
         (cost, quality, point)
@@ -185,11 +171,11 @@ def _costs(points: Sequence[Point], x_title: str, y_title: str) -> Plot | None:
         across, up = x.at(cost), y.at(quality)
         strong = quality > best
         title = f"{point.label}: {y_title} {quality:.2f}, {x_title} {short(cost)}"
-        marks.append(Mark(across, up, title, point.label, across > WIDTH * 0.6, strong))
+        marks.append(Mark(across, up, title, point.label if strong else "", across > WIDTH * 0.6, strong))
         if strong:
             path += f"H{across}V{up}" if path else f"M{across} {up}"
             best = quality
-    return Plot(x_title, y_title, x.ticks(), y.ticks(), marks, [Line(f"{path}H{WIDTH - RIGHT}")])
+    return Plot(x_title, y_title, x.ticks(), y.ticks(), _apart(marks), [Line(f"{path}H{WIDTH - RIGHT}")])
 
 
 def _apart(marks: Sequence[Mark]) -> list[Mark]:
@@ -234,6 +220,40 @@ def curves(runs: Sequence[tuple[str, Sequence[float], int | None]], x_title: str
         ]
     whole = [tick for tick in x.ticks() if "." not in tick[1]]
     return Plot(x_title, y_title, whole, y.ticks(), marks, lines)
+
+
+def progress(runs: Sequence[tuple[str, Sequence[tuple[float, float]]]], x_title: str, y_title: str) -> Plot | None:
+    """Draw the best so far as steps for each run (name, (spent, value) in their order), named at its end.
+
+    None without values.
+    """
+    shown = [(name, climb) for name, points in runs if (climb := _climb(points))]
+    if not shown:
+        return None
+    shown.sort(key=lambda each: (each[1][-1][1], each[0]))
+    x, y = _frame(
+        [spent for _, climb in shown for spent, _ in climb], [value for _, climb in shown for _, value in climb]
+    )
+    lines, marks = [], []
+    for name, climb in shown:
+        (first, start), (last, best) = climb[0], climb[-1]
+        steps = "".join(f"H{x.at(spent)}V{y.at(value)}" for spent, value in climb[1:])
+        lines.append(Line(f"M{x.at(first)} {y.at(start)}{steps}", name))
+        title = f"{name}: {y_title} {best:.2f}, {x_title} {short(last)}"
+        marks.append(Mark(x.at(last), y.at(best), title, name, x.at(last) > WIDTH * 0.6))
+    return Plot(x_title, y_title, x.ticks(), y.ticks(), _apart(marks), lines)
+
+
+def _climb(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that can be drawn, each with the best value up to it."""
+    best = -math.inf
+    found = []
+    for cost, quality in points:
+        spent, value = finite(cost), finite(quality)
+        if spent is not None:
+            best = max(best, -math.inf if value is None else value)
+            found.append((spent, best))
+    return [each for each in found if each[1] > -math.inf]
 
 
 def _thinned(points: Sequence[tuple[int, float]], chosen: int | None) -> list[tuple[int, float]]:

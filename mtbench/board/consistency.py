@@ -11,7 +11,9 @@ from mtbench.record import undefined_key
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mtbench.record import Record, SeedRun
+    from pydantic import JsonValue
+
+    from mtbench.record import Recipe, Record, SeedRun, Tuning
     from mtbench.schema import Task
 
 
@@ -117,11 +119,42 @@ def _budget(record: Record) -> Iterator[str]:
     if tuning is None or budget.sampler is None or budget.seed is None or budget.trials < 1:
         yield "recipe.budget: tuned, but trials, sampler, seed or measured.tuning is missing"
         return
-    ends = tuning.finished + tuning.pruned + tuning.failed
-    if ends != budget.trials or not 0 <= tuning.best < budget.trials or tuning.finished < 1:
-        yield f"measured.tuning: {ends} trials ended and trial {tuning.best + 1} was chosen; asked were {budget.trials}"
+    yield from _trials(recipe, tuning)
     if budget.seed in recipe.seeds:
         yield f"recipe.budget.seed: {budget.seed} is one of the seeds, on which the choice is judged"
+
+
+def _trials(recipe: Recipe, tuning: Tuning) -> Iterator[str]:
+    budget = recipe.budget
+    if len(tuning.trials) != budget.trials:
+        yield f"measured.tuning: {len(tuning.trials)} trials, asked were {budget.trials}"
+    better = [at for at, trial in enumerate(tuning.trials) if trial.score is not None and trial.score > tuning.score]
+    if better:
+        yield f"measured.tuning: trial {better[0] + 1} scored higher than the chosen one, trial {tuning.best + 1}"
+    chosen = tuning.trials[tuning.best].settings
+    if odd := chosen.keys() ^ budget.space.keys():
+        yield f"measured.tuning: {', '.join(sorted(odd))}: tried but not searched, or searched but not tried"
+    for name, value in chosen.items():
+        if not _means(value, trained := _trained_with(recipe, name)):
+            yield f"measured.tuning: the chosen trial had {name} {value!r}, the record {trained!r}"
+
+
+def _trained_with(recipe: Recipe, name: str) -> JsonValue:
+    """Return the setting of a recipe that a dimension of the search space names."""
+    room, _, setting = name.partition(".")
+    if room == "training":
+        return recipe.training.get(setting)
+    if room == "model":
+        return recipe.model.settings.get(setting)
+    return recipe.balancer and {"name": recipe.balancer.name} | recipe.balancer.settings
+
+
+def _means(written: JsonValue, complete: JsonValue) -> bool:
+    """Return whether a value as a file writes it, a plugin perhaps by its name alone, means a recipe's."""
+    if isinstance(complete, dict):
+        short = written if isinstance(written, dict) else {"name": written}
+        return all(_means(value, complete.get(key)) for key, value in short.items())
+    return written == complete
 
 
 def _bounds(record: Record) -> Iterator[str]:

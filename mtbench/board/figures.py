@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from mtbench.board import charts
@@ -9,11 +11,12 @@ from mtbench.board.charts import Point
 from mtbench.board.comparisons import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mtbench.board.charts import Plot
     from mtbench.board.comparisons import Comparison, Row
     from mtbench.board.standings import Interval, Ranking
+    from mtbench.record import Trial
 
 MOST_PAIRED = 20
 """Rows of the table of who beats whom."""
@@ -58,14 +61,25 @@ def pareto(comparison: Comparison) -> list[Plot]:
     return [plot for plot in found if plot]
 
 
-def tuning(comparison: Comparison) -> Plot | None:
-    """Return the best validation score of tuned rows against the epochs that their trials took."""
-    points = [
-        Point(row.label, part.epochs, 100 * part.score)
-        for row in comparison.rows
-        if (part := row.record.measured.tuning)
-    ]
-    return charts.scatter(points, "epochs of all trials", "best score on validation, %")
+def budgets(comparison: Comparison) -> list[Plot]:
+    """Return what the trials of tuned rows found: the best score so far against what they had spent until then."""
+    tuned = [(row.label, part.trials) for row in comparison.rows if (part := row.record.measured.tuning)]
+    spent: dict[str, Callable[[Trial], float]] = {
+        "trials": lambda _: 1,
+        "epochs of all trials": lambda trial: trial.epochs,
+        "seconds of all trials": lambda trial: trial.seconds,
+    }
+    found = []
+    for title, cost in spent.items():
+        runs = [
+            (label, list(zip(accumulate(map(cost, trials)), _scores(trials), strict=True))) for label, trials in tuned
+        ]
+        found.append(charts.progress(runs, title, "best score on validation, %"))
+    return [plot for plot in found if plot]
+
+
+def _scores(trials: Sequence[Trial]) -> list[float]:
+    return [math.nan if trial.score is None else 100 * trial.score for trial in trials]
 
 
 def transfer(comparison: Comparison) -> Matrix:

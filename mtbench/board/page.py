@@ -84,6 +84,7 @@ def _environment() -> Environment:
         "ranked_seeds": summary.RANKED_SEEDS,
         "shade": charts.shade,
         "seeds_text": summary.seeds,
+        "setting": summary.setting,
         "statistics": summary.statistics,
         "values": summary.values,
         "frame": {
@@ -107,7 +108,7 @@ def _data(view: Comparison) -> dict[str, Any]:
         "ranks": figures.rank_chart(view),
         "transfer": figures.transfer(view),
         "duels": figures.duels(view),
-        "tuning": figures.tuning(view),
+        "budgets": figures.budgets(view),
         "others": tables.every_metric(view.group, notes),
         "other_notes": list(notes.texts),
     }

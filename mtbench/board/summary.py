@@ -14,6 +14,8 @@ from mtbench.record import NAME_DIGITS, undefined_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pydantic import JsonValue
+
     from mtbench.record import InputsPart, MetricPart, PluginPart, Recipe, Record, Written
 
 Split = Literal["valid", "test"]
@@ -305,6 +307,11 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return found
+
+
+def setting(value: JsonValue) -> str:
+    """Return a setting that was tried as text, a fraction with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else ", ".join(flat({"": value}).values())
 
 
 def seeds(numbers: Sequence[int]) -> str:

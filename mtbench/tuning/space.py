@@ -89,8 +89,8 @@ class Space:
         return self.values({each.name: each.draw(trial) for each in self.dimensions})
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return settings by name for what Optuna keeps."""
-        return {each.name: each.value(params[each.name]) for each in self.dimensions}
+        """Return settings by name for what Optuna keeps, as far as a trial came."""
+        return {each.name: each.value(params[each.name]) for each in self.dimensions if each.name in params}
 
     def describe(self) -> dict[str, JsonValue]:
         """Return the range of every setting."""

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
 from mtbench.reading import validated
-from mtbench.record import Budget, Tuning
+from mtbench.record import Budget, Trial, Tuning
 from mtbench.registry import Registry
 from mtbench.training.run import run
 from mtbench.tuning.history import History, history
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mtbench.experiment import Experiment
     from mtbench.record import BenchmarkPart, Written
     from mtbench.tuning.launcher import Launcher, Worker
+    from mtbench.tuning.space import Space
     from mtbench.tuning.trials import Candidate
 
 DATABASE = "sweep.db"
@@ -239,7 +240,6 @@ def settled(
         raise MTBenchError(f"{found.label}: no trial finished; the first failed with: {found.outcomes[0].reason}")
     asked, best = study.sweep, found.best
     assert best.params is not None
-    assert best.score is not None
     return run(
         applied(sweeping.experiment, candidate.index, candidate.space.values(best.params)),
         records=records,
@@ -249,12 +249,28 @@ def settled(
         on_record=on_record,
         benchmark=benchmark,
         budget=Budget(
-            kind="tuned", trials=asked.trials, sampler=asked.sampler, pruner=asked.pruner, seed=asked.seed,
+            kind="tuned",
+            trials=asked.trials,
+            sampler=asked.sampler,
+            pruner=asked.pruner,
+            seed=asked.seed,
             space=candidate.space.describe(),
         ),
-        tuning=Tuning(
-            finished=found.count("finished"), pruned=found.count("pruned"), failed=found.count("failed"),
-            epochs=sum(each.epochs for each in found.outcomes), seconds=sum(each.seconds for each in found.outcomes),
-            best=best.slot, score=best.score,
-        ),
-    )  # fmt: skip
+        tuning=tuned(found, candidate.space),
+    )
+
+
+def tuned(found: History, space: Space) -> Tuning:
+    """Return what a record says of its trials, all of which have ended."""
+    assert found.best is not None
+    trials = [
+        Trial(
+            settings=space.values(each.params or {}),
+            ended=each.state,
+            score=each.score,
+            epochs=each.epochs,
+            seconds=each.seconds,
+        )
+        for each in found.outcomes
+    ]
+    return Tuning(trials=trials, best=found.best.slot)

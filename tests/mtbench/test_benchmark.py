@@ -135,12 +135,17 @@ def test_a_tuned_record_needs_the_budget_and_may_have_searched_training_settings
     record = next(record for record, _ in read_all(planted_board / "records")[0] if record.recipe.balancer)
     budget = {"kind": "tuned", "trials": 2, "sampler": "tpe", "pruner": "halving", "seed": 1000}
     recipe = record.recipe.model_dump()
-    recipe["training"]["batch_size"] = 1024
-    space = {"training.batch_size": {"low": 256, "high": 8192, "log": True}}
+    recipe["training"]["learning_rate"] = 0.02
+    space = {"training.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
     tuned = type(record.recipe).model_validate(recipe | {"budget": budget | {"space": space}})
     assert benchmark.violations(tuned) == []
     unsearched = type(record.recipe).model_validate(recipe | {"budget": budget})
-    assert benchmark.violations(unsearched) == ["training.batch_size: the benchmark has 512, the record 1024"]
+    assert benchmark.violations(unsearched) == ["training.learning_rate: the benchmark has 0.001, the record 0.02"]
+    recipe["training"]["batch_size"] = 1024  # which the benchmark gives
+    wider = space | {"training.batch_size": {"low": 256, "high": 8192, "log": True}}
+    larger = type(record.recipe).model_validate(recipe | {"budget": budget | {"space": wider}})
+    assert benchmark.violations(larger) == ["training.batch_size: the benchmark has 512, the record 1024"]
+    recipe["training"]["batch_size"] = 512
     richer = type(record.recipe).model_validate(recipe | {"budget": budget | {"space": space, "trials": 50}})
     assert benchmark.violations(richer) == ["budget.trials: the benchmark has 2, the record 50"]
 

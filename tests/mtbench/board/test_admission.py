@@ -148,11 +148,45 @@ def searched_in_secret(content):
     content["recipe"]["budget"]["trials"] = 100
 
 
-def on_the_judges_seed(content):
-    content["recipe"]["budget"] |= {"kind": "tuned", "trials": 2, "sampler": "tpe", "pruner": "halving", "seed": 0}
-    content["measured"]["tuning"] = {
-        "finished": 2, "pruned": 0, "failed": 0, "epochs": 4, "seconds": 1.0, "best": 1, "score": 0.5
+def tuned(content, *, seed=1000, trials=2, best=1, layers=None):
+    """Make it a tuned record of two trials, the second of which was better and has the record's settings."""
+    layers = layers or content["recipe"]["model"]["settings"]["bottom_layers"]
+    content["recipe"]["budget"] |= {
+        "kind": "tuned", "trials": trials, "sampler": "tpe", "pruner": "halving", "seed": seed,
+        "space": {"model.bottom_layers": [[128, 64], [16]]},
     }  # fmt: skip
+    content["measured"]["tuning"] = {
+        "trials": [
+            {"settings": {"model.bottom_layers": each}, "ended": "finished", "score": score, "epochs": 2, "seconds": 1}
+            for each, score in [([16], 0.4), (layers, 0.5)]
+        ],
+        "best": best,
+    }
+
+
+def on_the_judges_seed(content):
+    tuned(content, seed=0)
+
+
+def with_trials_left_out(content):
+    tuned(content, trials=20)
+
+
+def not_the_best(content):
+    tuned(content, best=0)
+
+
+def with_other_settings_than_chosen(content):
+    tuned(content, layers=[32, 8])
+
+
+def searched_more_than_said(content):
+    tuned(content)
+    content["recipe"]["budget"]["space"] = {}
+
+
+def balanced_by_hand(content):
+    content["recipe"]["balancer"]["name"] = "uncertainty"
 
 
 def set_by_hand(content):
@@ -183,6 +217,11 @@ def unexplained(content):
         (longer_trained, "training.max_epochs: the benchmark has 2, the record 20"),
         (searched_in_secret, "default settings, but there are traces of a search"),
         (on_the_judges_seed, "recipe.budget.seed: 0 is one of the seeds"),
+        (with_trials_left_out, "measured.tuning: 2 trials, asked were 20"),
+        (not_the_best, "measured.tuning: trial 2 scored higher than the chosen one, trial 1"),
+        (with_other_settings_than_chosen, "the chosen trial had model.bottom_layers [32, 8], the record [8]"),
+        (searched_more_than_said, "model.bottom_layers: tried but not searched, or searched but not tried"),
+        (balanced_by_hand, "balancer: the benchmark has 'equal', the record 'uncertainty'"),
         (set_by_hand, "recipe.model.settings.bottom_layers: [16], by default [128, 64]"),
         (opened_twice, "the test split was opened 2 times, not once"),
         (better_than_perfect, "results.click.auc: 1.5 is better than perfect"),

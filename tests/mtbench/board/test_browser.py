@@ -19,7 +19,13 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 CHANCE = {"constant": {"click": {"auc": 0.5}, "buy": {"auc": 0.5}}}
 SPACE = {"model.experts": {"low": 2, "high": 16, "log": False}}
-TUNING = {"finished": 9, "pruned": 1, "failed": 0, "epochs": 40, "seconds": 9.0, "best": 3, "score": 0.2}
+TUNING = {
+    "trials": [
+        {"settings": {"model.experts": 2 + at}, "ended": ended, "score": score, "epochs": 4, "seconds": 0.9}
+        for at, (ended, score) in enumerate([("finished", 0.1), ("pruned", None), ("finished", 0.2)])
+    ],
+    "best": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def board(tmp_path, make_record):
     make("mmoe", 0.73, 0.71, 9.0)
     make("ple", 0.72, 0.75, 100.0)
     make("mgoe", 0.71, 0.76, 30.0, inputs={"warmup": 0.0, "asked": [], "given": [given]})
-    budget = {"kind": "tuned", "trials": 10, "sampler": "tpe", "pruner": "none", "seed": 1000, "space": SPACE}
+    budget = {"kind": "tuned", "trials": 3, "sampler": "tpe", "pruner": "none", "seed": 1000, "space": SPACE}
     make("aitm", 0.74, 0.77, 50.0, {"tuning": TUNING}, budget=budget)
     return build(tmp_path / "records", tmp_path / "site").parent
 
@@ -187,6 +193,7 @@ def test_markup_in_every_text_of_a_record_stays_text(visit, tmp_path, make_recor
         "statistics": {EVIL.replace("/", ""): [0.5] * 2, f"{EVIL.replace('/', '')}/a/b": [0.5] * 2},
     }  # fmt: skip
     space = {EVIL: [EVIL], "a": {"low": EVIL, "high": EVIL}}
+    trial = {"settings": {EVIL: EVIL, "a": [EVIL]}, "ended": "finished", "score": 0.2, "epochs": 4, "seconds": 0.9}
     made = make_record(
         EVIL,
         {EVIL: {"auc": [0.7] * 5}},
@@ -203,8 +210,8 @@ def test_markup_in_every_text_of_a_record_stays_text(visit, tmp_path, make_recor
         budget={"kind": "tuned", "sampler": EVIL, "pruner": EVIL, "space": space},
         benchmark={"name": EVIL, "sha256": EVIL},
         measured={
-            "created": EVIL, "environment": {EVIL: EVIL}, "device": EVIL, "warnings": [EVIL], "tuning": TUNING,
-            "seeds": {str(seed): run for seed in range(5)},
+            "created": EVIL, "environment": {EVIL: EVIL}, "device": EVIL, "warnings": [EVIL],
+            "tuning": {"trials": [trial], "best": 0}, "seeds": {str(seed): run for seed in range(5)},
         },
     )  # fmt: skip
     records_.write(made, tmp_path / "records")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -30,9 +32,17 @@ def numbers(plot):
 @example([(1, 0.7), (2, 0.7 + 1e-16)])
 def test_pictures_lie_in_their_frame_whatever_the_numbers(pairs):
     points = [Point(f"model {index}", cost, quality) for index, (cost, quality) in enumerate(pairs)]
-    for plot in (charts.pareto(points, "cost", "quality"), charts.scatter(points, "cost", "quality")):
-        if plot:
-            assert all(0 <= each <= charts.WIDTH for each in numbers(plot))
+    plot = charts.pareto(points, "cost", "quality")
+    if plot:
+        assert all(0 <= each <= charts.WIDTH for each in numbers(plot))
+
+
+@given(st.lists(st.lists(st.tuples(number, number), max_size=6), max_size=4))
+@example([[(1, math.nan)], [(1, 5e-324), (2, 0.0)]])
+def test_budget_curves_lie_in_their_frame_whatever_the_numbers(runs):
+    plot = charts.progress([(f"model {index}", points) for index, points in enumerate(runs)], "trials", "best score")
+    if plot:
+        assert all(0 <= each <= charts.WIDTH for each in numbers(plot))
 
 
 @given(st.lists(st.lists(number, max_size=5), max_size=4), st.integers(-2, 6))
@@ -52,6 +62,16 @@ def test_only_what_nothing_beats_in_both_is_joined():
     weak = {mark.title.partition(":")[0] for mark in plot.marks if not mark.strong}
     assert (strong, weak) == ({"cheap", "good", "best"}, {"beaten", "same"})
     assert plot.lines[0].path.count("V") == 2
+
+
+def test_a_budget_curve_climbs_at_each_better_trial_and_goes_on_to_its_end():
+    runs = [("mmoe", [(1, 40.0), (2, math.nan), (3, 44.0), (4, 41.0)]), ("ple", [(1, math.nan), (2, 43.0)])]
+    plot = charts.progress(runs, "trials", "score")
+    assert [mark.title for mark in plot.marks] == ["ple: score 43.00, trials 2", "mmoe: score 44.00, trials 4"]
+    at = {line.title: line.path for line in plot.lines}
+    heights = [float(each.partition("H")[0]) for each in at["mmoe"].split("V")[1:]]
+    assert heights[0] > heights[1] == heights[2]  # downwards in a picture; nothing at 2, better at 3, not at 4
+    assert at["ple"].count("V") == 0
 
 
 def test_the_chosen_epoch_is_marked_and_long_curves_are_thinned():

@@ -87,7 +87,12 @@ def rich(make_record):
         measured={
             "seeds": {str(seed): run for seed in range(5)},
             "tuning": {
-                "finished": 15, "pruned": 4, "failed": 1, "epochs": 70, "seconds": 9.0, "best": 3, "score": 0.2
+                "trials": [
+                    {"settings": {"model.experts": 2}, "ended": "finished", "score": 0.1, "epochs": 3, "seconds": 9.0},
+                    {"settings": {"model.experts": 4}, "ended": "finished", "score": 0.2, "epochs": 3, "seconds": 9.0},
+                    {"settings": {}, "ended": "failed", "score": None, "epochs": 0, "seconds": 0.0},
+                ],
+                "best": 1,
             },
             "warnings": ["feature 'x' alone has AUC 0.95"],
         },

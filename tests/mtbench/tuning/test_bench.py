@@ -30,7 +30,9 @@ def test_what_is_missing_is_made_and_nothing_twice(content, planted_board, tmp_p
     default, tuned = (record for record, _ in made)
     assert default.recipe.budget.kind == "default"
     assert default.recipe.model.settings["tower_layers"] == tuned.recipe.model.settings["tower_layers"] == [4]
-    assert tuned.recipe.budget.trials == tuned.measured.tuning.finished + tuned.measured.tuning.pruned == 2
+    assert {"training.learning_rate", "training.weight_decay", "balancer"} < tuned.recipe.budget.space.keys()
+    assert not tuned.recipe.budget.space.keys() & {"training.max_epochs", "training.batch_size", "model.tower_layers"}
+    assert tuned.recipe.budget.trials == len(tuned.measured.tuning.trials) == 2
     for record in (default, tuned):
         assert record.recipe.benchmark == benchmark.part
         assert benchmark.violations(record.recipe) == []

@@ -79,8 +79,12 @@ def test_the_best_settings_run_on_fresh_seeds_and_the_record_says_how_they_were_
         "kind": "tuned", "trials": 4, "sampler": "tpe", "pruner": "halving", "seed": 1000,
         "space": {"model.dial": {"low": 0.0, "high": 1.0, "log": False}},
     }  # fmt: skip
-    assert (tuning.finished, tuning.pruned, tuning.failed, tuning.epochs) == (4, 0, 0, 4)
+    assert (tuning.count("finished"), tuning.count("pruned"), tuning.epochs) == (4, 0, 4)
     assert (tuning.best, tuning.score) == (best.user_attrs["slot"], best.value)
+    assert [(trial.settings, trial.score) for trial in tuning.trials] == [
+        ({"model.dial": trial.params["model.dial"]}, trial.value)
+        for trial in sorted(study.trials(), key=lambda trial: trial.user_attrs["slot"])
+    ]
     assert written.record.measured.test_opened == 1
 
     [again] = run()

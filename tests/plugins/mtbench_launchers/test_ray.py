@@ -71,7 +71,7 @@ def test_a_node_is_lost_and_the_sweep_completes(cluster, log, tmp_path, monkeypa
     assert sorted(trial.user_attrs["slot"] for trial in finished) == list(range(8))
     assert lost
     assert lost[0] < len(log.read_text().splitlines())
-    assert written.record.measured.tuning.finished == 8
+    assert written.record.measured.tuning.count("finished") == 8
 
 
 def sweep_of(content):
