@@ -146,7 +146,8 @@ def _trained_with(recipe: Recipe, name: str) -> JsonValue:
         return recipe.training.get(setting)
     if room == "model":
         return recipe.model.settings.get(setting)
-    return recipe.balancer and {"name": recipe.balancer.name} | recipe.balancer.settings
+    part = recipe.balancer
+    return None if part is None else {**part.settings, "name": part.name}
 
 
 def _means(written: JsonValue, complete: JsonValue) -> bool:

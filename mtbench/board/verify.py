@@ -12,6 +12,7 @@ from mtbench import record as records_
 from mtbench.board import checks, recipes
 from mtbench.board.admission import SAME_PLATFORM, gap, unknown_code
 from mtbench.board.consistency import contradictions
+from mtbench.board.environments import packages
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.training.run import run
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mtbench.record import Recipe, Record
     from mtbench.registry import Registry
 
-NO_PACKAGES = {"python", "platform", "machine", "cpus", "threads"}
 ELSEWHERE = 0.005
 """How far a metric may lie from the record's where platform or code differ: other sums, the same model."""
 
@@ -47,13 +47,12 @@ class Value(NamedTuple):
 class Verification(NamedTuple):
     """A seed of a record, trained again.
 
-    ``differences`` are those of platform and code, ``requirements`` the record's versions of packages that differ.
+    ``differences`` are those of platform and code.
     """
 
     record: Record
     seed: int
     differences: list[str]
-    requirements: list[str]
     values: list[Value]
     tolerance: float
 
@@ -110,13 +109,8 @@ def verify(
         raise MTBenchError("\n".join(f"{path.name}: the data here is not the record's: {line}" for line in other))
     differences = [*_platform(record, again), *unknown_code(record, registry)]
     here = again.measured.environment
-    packages = [
-        f"{name}=={version}"
-        for name, version in record.measured.environment.items()
-        if name not in NO_PACKAGES and here.get(name) != version
-    ]
     values = list(_values(record, again, seed))
-    found = Verification(record, seed, differences, packages, values, tolerance if differences else 0.0)
+    found = Verification(record, seed, differences, values, tolerance if differences else 0.0)
     return found, found.check(here)
 
 
@@ -134,9 +128,10 @@ def _platform(record: Record, again: Record) -> list[str]:
     """Return in what the platforms differ."""
     theirs = record.measured.environment | {"mtbench": record.recipe.mtbench, "device": record.measured.device}
     mine = again.measured.environment | {"mtbench": again.recipe.mtbench, "device": again.measured.device}
+    names = dict.fromkeys((*SAME_PLATFORM, "threads", "mtbench", "device", *packages(record)))
     return [
         f"{name}: {theirs.get(name)} in the record, {mine.get(name)} here"
-        for name in (*SAME_PLATFORM, "threads", "pytorch-lightning", "mtbench", "device")
+        for name in names
         if theirs.get(name) != mine.get(name)
     ]
 

@@ -12,6 +12,8 @@ from mtbench.cli.options import PluginOption, stdout, table, use_plugins
 from mtbench.errors import MTBenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from mtbench.board.verify import Verification
@@ -124,10 +126,16 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0, help="What values may differ by where platform or code do; elsewhere, nothing.")
     ] = 0.005,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="In a virtual environment with the record's versions, made in the cache.")
+    ] = False,
     plugin: PluginOption = None,
 ) -> None:
     """Train a seed of a record again, from the record alone, and compare every value. Its badge becomes re-run."""
     use_plugins(plugin)
+    if rebuild:
+        options = ["--tolerance", str(tolerance), *(["--seed", str(seed)] if seed is not None else [])]
+        raise typer.Exit(_elsewhere(record, options))
     from mtbench.board import checks  # noqa: PLC0415
     from mtbench.board.verify import verify as run_again  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
@@ -135,8 +143,6 @@ def verify(
     found, check = run_again(record, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
     for line in found.differences:
         typer.echo(f"differs: {line}", err=True)
-    if found.requirements:
-        typer.echo(f"the record's packages: pip install {' '.join(found.requirements)}", err=True)
     stdout().print(_values(found))
     allowed = f"within {found.tolerance:g}" if found.tolerance else "to the last bit"
     if not found.passed:
@@ -146,6 +152,23 @@ def verify(
             f"record and {worst.again} now; seed {found.seed} had to be the same {allowed}"
         )
     typer.echo(f"{record}: seed {found.seed} is the same {allowed}; noted in {checks.write(check, record.parent)}")
+
+
+def _elsewhere(path: Path, options: Sequence[str]) -> int:
+    """Verify a record in an environment made for it; return the exit status."""
+    import subprocess  # noqa: PLC0415
+
+    from mtbench import record as records_  # noqa: PLC0415
+    from mtbench.board import environments  # noqa: PLC0415
+    from mtbench.registry import Registry  # noqa: PLC0415
+
+    record = records_.read(path)
+    wanted = environments.requirements(record, Registry.load())
+    typer.echo(f"an environment with {', '.join(wanted)}", err=True)
+    inside = environments.build(wanted, environments.python(record.measured.environment.get("python", "")))
+    typer.echo(f"verified by {inside}", err=True)
+    command = [str(inside), "-m", "mtbench", "board", "verify", str(path), *options]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own words
 
 
 def _values(found: Verification) -> Table:

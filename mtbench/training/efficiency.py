@@ -93,7 +93,7 @@ def peak_memory(device: torch.device) -> int:
 
 def environment(packages: Sequence[str] = ()) -> dict[str, str]:
     """Return what the numbers depend on beside the recipe; ``packages`` are what the model needs."""
-    packages = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow", "scipy", *packages)
+    packages = ("torch", "pytorch-lightning", "torchmetrics", "dgl", "numpy", "pandas", "pyarrow", "scipy", *packages)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

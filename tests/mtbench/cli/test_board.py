@@ -7,13 +7,15 @@ import io
 import json
 import re
 import shutil
+import sys
 import zipfile
+from importlib import metadata
 
 import pytest
 from typer.testing import CliRunner
 
 from mtbench import record as records_
-from mtbench.board import checks, resamples
+from mtbench.board import checks, environments, resamples
 from mtbench.cli import app
 from mtbench.record import Record
 
@@ -86,6 +88,19 @@ def test_a_record_is_the_same_when_trained_again_and_an_edited_one_is_not(desk):
     assert "the record has the seeds 0, 1, 2, 3, 4" in problem
 
 
+def test_in_an_environment_of_its_own_it_comes_to_the_same(desk, monkeypatch):
+    wanted = []
+    monkeypatch.setattr(environments, "build", lambda *asked: (wanted.append(asked), sys.executable)[1])
+    path = desk["shared-bottom"]
+    assert call("verify", path, "--seed", 1, "--rebuild")[0] == 0
+    [check] = checks.read_all(path.parent)[0][path.stem]
+    assert (check.level, check.seeds, check.difference) == ("re-run", [1], 0.0)
+    [(requirements, python)] = wanted
+    assert f"torch=={metadata.version('torch')}" in requirements
+    assert python == sys.executable
+    assert call("verify", edited(path), "--seed", 1, "--rebuild")[0] == 1
+
+
 def test_elsewhere_it_says_what_differs_and_allows_for_it(desk):
     content = json.loads(desk["constant"].read_text())
     content["measured"]["environment"] |= {"torch": "2.6.0", "machine": "sparc"}
@@ -98,7 +113,6 @@ def test_elsewhere_it_says_what_differs_and_allows_for_it(desk):
         "differs: torch: 2.6.0 in the record",
         "differs: machine: sparc",
         "model constant: code of",
-        "pip install torch==2.6.0",
         "0.005",
     ):
         assert text in out
