@@ -232,7 +232,7 @@ def progress(runs: Sequence[tuple[str, Sequence[tuple[float, float]]]], x_title:
         return None
     shown.sort(key=lambda each: (each[1][-1][1], each[0]))
     x, y = _frame(
-        [spent for _, climb in shown for spent, _ in climb], [value for _, climb in shown for _, value in climb]
+        [0.0, *(spent for _, climb in shown for spent, _ in climb)], [value for _, climb in shown for _, value in climb]
     )
     lines, marks = [], []
     for name, climb in shown:

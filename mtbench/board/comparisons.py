@@ -25,25 +25,12 @@ LAST_PLACE = 1e-6
 """What a last place counts beside a first one when rows are sorted."""
 
 
-class Variant(NamedTuple):
-    """What rows of different datasets have in common: the model, how it was set, and which inputs it was given."""
-
-    tuned: bool
-    model: str
-    given: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """Its name in sentences and pictures."""
-        return " ".join([self.model, *(["(tuned)"] if self.tuned else []), *(f"+ {name}" for name in self.given)])
-
-
 class Row(NamedTuple):
     """A record among those it is compared with; ``settings`` and ``label`` tell it apart."""
 
     record: Record
     path: Path
-    variant: Variant
+    variant: summary.Variant
     label: str
     settings: Mapping[str, str]
     rank: Value
@@ -166,7 +153,7 @@ def _rows(
         share = _share(summary.improvement(record))
         rows.append(
             Row(
-                record, path, _variant(record.recipe), labels[index], apart[index],
+                record, path, summary.variant(record.recipe), labels[index], apart[index],
                 _rank(overall, notes),
                 share._replace(
                     whisker=shares[index] if share.number is not None else None,
@@ -185,21 +172,17 @@ def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return what tells rows apart beyond the budget in the heading above them and the inputs beside their name."""
     budgets = {(record.recipe.budget.kind, summary.budget(record.recipe)) for record in records}
     kinds = Counter(kind for kind, _ in budgets)
-    variants = Counter(_variant(record.recipe) for record in records)
+    variants = Counter(summary.variant(record.recipe) for record in records)
 
     def said(key: str, recipe: Recipe) -> bool:
         if key == "budget":
             return kinds[recipe.budget.kind] == 1
-        return key.startswith("inputs.given") and variants[_variant(recipe)] == 1
+        return key.startswith("inputs.given") and variants[summary.variant(recipe)] == 1
 
     return [
         {key: text for key, text in found.items() if not said(key, record.recipe)}
         for record, found in zip(records, summary.differences(records), strict=True)
     ]
-
-
-def _variant(recipe: Recipe) -> Variant:
-    return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.given))
 
 
 def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[charts.Whisker | None]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mtbench.board.comparisons import Comparison, Row, Variant
+    from mtbench.board.comparisons import Comparison, Row
+    from mtbench.board.summary import Variant
 
 
 class Standing(NamedTuple):

@@ -218,17 +218,31 @@ def differences(records: Sequence[Record]) -> list[dict[str, str]]:
     return found
 
 
+class Variant(NamedTuple):
+    """What rows of different datasets have in common: the model, how it was set, and which inputs it was given."""
+
+    tuned: bool
+    model: str
+    given: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name in sentences and pictures."""
+        return " + ".join([self.model, *self.given]) + (" (tuned)" if self.tuned else "")
+
+
+def variant(recipe: Recipe) -> Variant:
+    """Return what a record has in common with those of the same model on other data."""
+    return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.given))
+
+
 def labels(records: Sequence[Record]) -> list[str]:
     """Return a short name for each record of a group that no other has.
 
-    It is the model, what rows were given beyond what it asks for, and "tuned"; then, where needed, the model's settings
-    in which such records differ, and the beginning of the record's name.
+    It is the variant's; then, where needed, come the model's settings in which such records differ, and the beginning
+    of the record's name.
     """
-    found = []
-    for record in records:
-        given = ", ".join(one.name for one in record.recipe.inputs.given)
-        tuned = ["tuned"] if record.recipe.budget.kind == "tuned" else []
-        found.append(", ".join([record.recipe.model.name + (f" + {given}" if given else ""), *tuned]))
+    found = [variant(record.recipe).label for record in records]
     own = [_own(record) for record in records]
     told = [
         ", ".join([label, *(f"{key} {text}" for key, text in mine.items() if any(o.get(key) != text for o in others))])
