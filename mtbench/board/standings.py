@@ -98,6 +98,7 @@ class Standings(NamedTuple):
     transfer: dict[str, Transfer]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # values near the largest number give no interval, and nothing to say
 def standings(group: Group, resamples: Mapping[str, Resamples]) -> Standings:
     """Return the standings of a group; ``resamples`` by ``file_stem`` may lack some records and have others."""
     seen = _Seen({path.stem: record for record, path in group.written}, resamples)

@@ -18,6 +18,7 @@ STRANGE = [
     0.5, True, [], {}, [None], [0.5, None], {"a": 1}, [[1]], {"": {"": ""}},
 ]  # fmt: skip
 COUNT = 500
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 
 def places(value, path=()):
