@@ -81,7 +81,7 @@ def build(wanted: Sequence[str], interpreter: str) -> Path:
     """
     folder = cache_root() / "environments" / content_hash([interpreter, *wanted])[:NAME_DIGITS]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    found = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    found = folder / "bin" / "python"
     with FileLock(f"{folder}.lock"):
         if (folder / DONE).is_file():
             return found
