@@ -16,7 +16,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from mtbench import experiment as experiments
-from mtbench.errors import MTBenchError
+from mtbench.errors import BusyError, MTBenchError
 from mtbench.reading import validated
 from mtbench.record import Budget, Trial, Tuning
 from mtbench.registry import Registry
@@ -63,7 +63,7 @@ def sweep(
     call goes on where an interrupted one was. ``storage`` is a database address, SQLite in the folder unless given;
     ``benchmark`` is the one that the experiment is part of.
     Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, for a model of
-    which no trial finished.
+    which no trial finished; BusyError if nothing is wrong but that another process writes a record.
     """
     where = experiments.place_of(source)
     name = name or (Path(source).stem if isinstance(source, str | Path) else "sweep")
@@ -84,7 +84,8 @@ def sweep(
             with closing(launcher):
                 Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
         display.close()
-        written, problems = [], []
+        written: list[Written] = []
+        problems: list[MTBenchError] = []
         for candidate, study in zip(sweeping.candidates, studies, strict=True):
             display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")
             try:
@@ -92,9 +93,10 @@ def sweep(
                     sweeping, candidate, study, records, plugins, on_record, progress=progress, benchmark=benchmark
                 )
             except MTBenchError as error:  # the other models have a right to their records
-                problems.append(str(error))
+                problems.append(error)
     if problems:
-        raise MTBenchError("\n".join(problems))
+        busy = all(isinstance(each, BusyError) for each in problems)
+        raise (BusyError if busy else MTBenchError)("\n".join(map(str, problems)))
     return written
 
 

@@ -40,6 +40,11 @@ def test_what_is_missing_is_made_and_nothing_twice(content, planted_board, tmp_p
     places = status(benchmark, records, Registry.load())
     assert [place.record.key for place in places[2:]] == [default.key, tuned.key]
     assert fill(benchmark, records, sweeps=tmp_path / "sweeps") == []
+    next(records.glob(f"{tuned.key[:16]}-*.json")).unlink()
+    with FileLock(records / WORK / f"{tuned.key[:16]}.lock"):
+        assert fill(benchmark, records, sweeps=tmp_path / "sweeps", say=said.append) == []
+    assert "another process is at work on it" in said[-1]
+    assert len(fill(benchmark, records, sweeps=tmp_path / "sweeps")) == 1
     assert before.items() <= {path.name: path.stat().st_mtime_ns for path in records.glob("*.json")}.items()
 
 
