@@ -147,8 +147,9 @@ class Benchmark(Settings):
             return [f"dataset: '{recipe.dataset.name}' is none of the benchmark's"]
         budget = recipe.budget
         searched = {name.removeprefix("training.") for name in budget.space if name.startswith("training.")}
+        searched -= frozen.training.model_fields_set
         asked = frozen.training.for_rows(recipe.split.rows.get("train", 0)).model_dump(mode="json", exclude=PLACEMENT)
-        kept = {name: value for name, value in asked.items() if name not in searched - frozen.training.model_fields_set}
+        kept = {name: value for name, value in asked.items() if name not in searched}
         pairs: list[tuple[str, object, object]] = [
             ("benchmark", self.part.model_dump(), recipe.benchmark and recipe.benchmark.model_dump()),
             ("dataset.version", frozen.version, recipe.dataset.version),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
@@ -16,7 +17,7 @@ from mtbench.registry import Provenance
 from mtbench.schema import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SCHEMA_VERSION = 1
 NAME_DIGITS = 16
@@ -148,6 +149,15 @@ class Tuning(Part):
     def count(self, ended: str) -> int:
         """Return how many trials ended so: finished, pruned or failed."""
         return sum(trial.ended == ended for trial in self.trials)
+
+
+def best_so_far(scores: Iterable[float | None]) -> list[float | None]:
+    """Return the best of the first score, of the first two, and so on; None where there is none yet."""
+
+    def better(best: float | None, score: float | None) -> float | None:
+        return max((each for each in (best, score) if each is not None), default=None)
+
+    return list(accumulate(scores, better))
 
 
 class BenchmarkPart(Part):

@@ -6,6 +6,8 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from mtbench.record import best_so_far
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -222,18 +224,19 @@ def curves(runs: Sequence[tuple[str, Sequence[float], int | None]], x_title: str
     return Plot(x_title, y_title, whole, y.ticks(), marks, lines)
 
 
-def progress(runs: Sequence[tuple[str, Sequence[tuple[float, float]]]], x_title: str, y_title: str) -> Plot | None:
+def progress(
+    runs: Sequence[tuple[str, Sequence[tuple[float, float | None]]]], x_title: str, y_title: str
+) -> Plot | None:
     """Draw the best so far as steps for each run (name, (spent, value) in their order), named at its end.
 
     None without values.
     """
-    shown = [(name, climb) for name, points in runs if (climb := _climb(points))]
+    shown = [(name, climb) for name, trials in runs if (climb := _climb(trials))]
     if not shown:
         return None
     shown.sort(key=lambda each: (each[1][-1][1], each[0]))
-    x, y = _frame(
-        [0.0, *(spent for _, climb in shown for spent, _ in climb)], [value for _, climb in shown for _, value in climb]
-    )
+    points = [point for _, climb in shown for point in climb]
+    x, y = _frame([0.0, *(spent for spent, _ in points)], [value for _, value in points])
     lines, marks = [], []
     for name, climb in shown:
         (first, start), (last, best) = climb[0], climb[-1]
@@ -244,16 +247,14 @@ def progress(runs: Sequence[tuple[str, Sequence[tuple[float, float]]]], x_title:
     return Plot(x_title, y_title, x.ticks(), y.ticks(), _apart(marks), lines)
 
 
-def _climb(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _climb(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
     """Return the points that can be drawn, each with the best value up to it."""
-    best = -math.inf
-    found = []
-    for cost, quality in points:
-        spent, value = finite(cost), finite(quality)
-        if spent is not None:
-            best = max(best, -math.inf if value is None else value)
-            found.append((spent, best))
-    return [each for each in found if each[1] > -math.inf]
+    best = best_so_far(finite(quality) for _, quality in points)
+    return [
+        (spent, value)
+        for (cost, _), value in zip(points, best, strict=True)
+        if (spent := finite(cost)) is not None and value is not None
+    ]
 
 
 def _thinned(points: Sequence[tuple[int, float]], chosen: int | None) -> list[tuple[int, float]]:

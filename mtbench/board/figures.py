@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,8 +77,8 @@ def budgets(comparison: Comparison) -> list[Plot]:
     return [plot for plot in found if plot]
 
 
-def _scores(trials: Sequence[Trial]) -> list[float]:
-    return [math.nan if trial.score is None else 100 * trial.score for trial in trials]
+def _scores(trials: Sequence[Trial]) -> list[float | None]:
+    return [None if trial.score is None else 100 * trial.score for trial in trials]
 
 
 def transfer(comparison: Comparison) -> Matrix:

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from mtbench.record import best_so_far
 from mtbench.tuning.studies import REASON
 from mtbench.tuning.trials import EPOCHS, FLOPS, PARAMETERS, SECONDS, TASKS
 
@@ -65,11 +66,7 @@ class History:
 
     def best_so_far(self) -> list[float | None]:
         """Return the best score among the first slots: one, two, and so on."""
-        best: list[float | None] = []
-        for each in self.outcomes:
-            known = [score for score in (*best[-1:], each.score) if score is not None]
-            best.append(max(known, default=None))
-        return best
+        return best_so_far(each.score for each in self.outcomes)
 
 
 def history(study: ModelStudy) -> History:
