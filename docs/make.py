@@ -32,13 +32,13 @@ time, features and a text. These [inputs](inputs.md) come beside the features, w
 PERFORMANCE = """\
 # Performance
 
-This page is made by `python docs/make.py` from what the benchmarks wrote into `benchmarks/results`. Where things are
+This page is made by `python docs/make.py` from what the scripts wrote into `performance/results`. Where things are
 compared they took turns on one machine, so ratios are the result; absolute times are of that machine.
 
-Run a benchmark from a checkout, with the packages of `pip install -c constraints.txt -e .`; for the real
+Run a script from a checkout, with the packages of `pip install -c constraints.txt -e .`; for the real
 datasets `MTBENCH_DATA` says where their files are."""
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+SCRIPTS = Path(__file__).resolve().parents[1] / "performance"
 TITLES = {
     "peers": "Beside other frameworks",
     "profile_step": "A training step",
@@ -53,16 +53,16 @@ TITLES = {
 
 
 def performance_page() -> str:
-    """Return the page of the benchmarks that have results."""
-    return "\n\n".join([PERFORMANCE, *filter(None, map(_benchmark, TITLES))]) + "\n"
+    """Return the page of the measurements that have results."""
+    return "\n\n".join([PERFORMANCE, *filter(None, map(_sheet, TITLES))]) + "\n"
 
 
-def _benchmark(name: str) -> str:
-    results = BENCHMARKS / "results" / f"{name}.md"
+def _sheet(name: str) -> str:
+    results = SCRIPTS / "results" / f"{name}.md"
     if not results.is_file():
         return ""
-    explained = ast.get_docstring(ast.parse((BENCHMARKS / f"{name}.py").read_text())) or ""
-    picture = f"![{TITLES[name]}](../benchmarks/results/{name}.svg)" if results.with_suffix(".svg").is_file() else ""
+    explained = ast.get_docstring(ast.parse((SCRIPTS / f"{name}.py").read_text())) or ""
+    picture = f"![{TITLES[name]}](../performance/results/{name}.svg)" if results.with_suffix(".svg").is_file() else ""
     text = re.sub(r"\n{3,}", "\n\n", results.read_text().strip())
     return "\n\n".join(filter(None, [f"## {TITLES[name]}", explained.replace("``", "`"), picture, text]))
 

@@ -53,15 +53,15 @@ def test_the_page_of_the_models_is_what_the_code_says():
     assert made == DOCS["models.md"], "docs/models.md is out of date; run: python docs/make.py"
 
 
-def test_the_page_of_performance_is_what_the_benchmarks_wrote():
+def test_the_page_of_performance_is_what_the_scripts_wrote():
     made = MAKE["performance_page"]()
     assert made == DOCS["performance.md"], "docs/performance.md is out of date; run: python docs/make.py"
-    results = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.md")}
-    assert results <= {*MAKE["TITLES"], "rank_calibration"}, "give each benchmark a title in docs/make.py"
+    results = {path.stem for path in (ROOT / "performance" / "results").glob("*.md")}
+    assert results <= {*MAKE["TITLES"], "rank_calibration"}, "give each script a title in docs/make.py"
 
 
 def test_the_page_of_statistics_has_the_calibration_that_was_measured():
-    _, table = (ROOT / "benchmarks" / "results" / "rank_calibration.md").read_text().split("\n\n", 1)
+    _, table = (ROOT / "performance" / "results" / "rank_calibration.md").read_text().split("\n\n", 1)
     assert table in DOCS["statistics.md"], f"docs/statistics.md must contain this table:\n\n{table}"
 
 

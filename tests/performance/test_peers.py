@@ -17,7 +17,7 @@ from mtbench.schema import Task
 from mtbench.testing.examples import examples
 from mtbench.training import efficiency
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "peers.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "peers.py"
 PARTS = SCRIPT.with_suffix("")
 
 

@@ -1,6 +1,6 @@
 """Grouped metrics against torchmetrics' retrieval metrics, which loop over groups: seconds, and how far values differ.
 
-    python benchmarks/evaluation.py
+    python performance/evaluation.py
 
 Every user has as many items, some positive and some not, and no two predictions alike, so that both define the same
 number. Writes ``results/evaluation.{json,md}``; ratios are the result.

@@ -1,6 +1,6 @@
 """Where a training step's time goes: operation by operation, beside what its matrix products alone would take.
 
-    python benchmarks/profile_step.py configs/census-income.yaml
+    python performance/profile_step.py configs/census-income.yaml
 
 trains each model of an experiment for some steps, in a bare loop and under torch's profiler. What Lightning's loop
 adds, as ``mtbench run`` uses it, is measured on batches of a few rows, in turns with the bare loop, for it is the same

@@ -10,7 +10,7 @@ import pytest
 from mtbench.model import MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedLinear
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "task_scaling.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "task_scaling.py"
 
 
 @pytest.fixture(scope="module")

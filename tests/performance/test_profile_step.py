@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "profile_step.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "profile_step.py"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scale.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "scale.py"
 
 
 @pytest.fixture(scope="module")

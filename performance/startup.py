@@ -1,6 +1,6 @@
 """How long it takes until something happens: commands, imports, and a run on prepared data until its first step.
 
-    python benchmarks/startup.py
+    python performance/startup.py
 
 starts every command in a process of its own, round by round, and prints the least of the rounds beside the time of
 Python itself and of importing torch and Lightning, which no run can do without. Writes ``results/startup.{json,md}``.

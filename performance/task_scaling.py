@@ -1,6 +1,6 @@
 """What one more task costs: parameters, operations, training step and inference of every model for 1 to 32 tasks.
 
-    python benchmarks/task_scaling.py
+    python performance/task_scaling.py
 
 measures all models on the same rows, round by round so that a busy machine slows all of them alike, prints a table, and
 writes ``results/task_scaling.{json,md,svg}``. Ratios to one task are the result; milliseconds are of this machine.

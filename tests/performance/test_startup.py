@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "startup.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "startup.py"
 
 
 def test_a_run_reaches_its_first_step_and_no_further(load, tmp_path):

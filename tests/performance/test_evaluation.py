@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "evaluation.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "evaluation.py"
 
 
 def test_every_user_has_both_classes_and_no_two_predictions_are_alike(load):

@@ -1,6 +1,6 @@
 """What a row and a step of training cost as rows become many and vocabularies large.
 
-    python benchmarks/step_cost.py
+    python performance/step_cost.py
 
 trains a shared bottom for whole epochs of planted tables of 100 thousand to 10 million rows, read from prepared files,
 and takes steps with features of 100 thousand to 10 million values in all under each update of embeddings. Sizes take

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "step_cost.py"
+SCRIPT = Path(__file__).parents[2] / "performance" / "step_cost.py"
 
 
 @pytest.fixture(scope="module")

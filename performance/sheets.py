@@ -1,4 +1,4 @@
-"""Results of a benchmark: printed as tables, and written as JSON and Markdown."""
+"""Results of a measurement: printed as tables, and written as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Sheet(NamedTuple):
 
 
 def publish(name: str, found: object, sheets: Sequence[Sheet], results: Path, about: str = "") -> None:
-    """Print the tables of a benchmark; write what was found, and the tables below a line on the circumstances."""
+    """Print the tables of a measurement; write what was found, and the tables below a line on the circumstances."""
     for sheet in sheets:
         sheet.show()
     machine = f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads"

@@ -133,7 +133,7 @@ def _memory(field: str) -> int:
         name, value = line.split(":", 1)
         if name == field:
             return int(value.split()[0]) * 1024
-    raise SystemExit(f"/proc/self/status has no {field}; this benchmark runs on Linux")
+    raise SystemExit(f"/proc/self/status has no {field}; this script runs on Linux")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How preparation and the macro graph grow with the data: seconds and memory, bars, a projection to a billion.
 
-    python benchmarks/scale.py
+    python performance/scale.py
 
 writes planted tables and random graphs of growing size to a temporary folder, prepares them without a cache and builds
 their macro graphs, each in a process of its own, and prints what that took. ``results`` keeps the last full run.

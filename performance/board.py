@@ -1,6 +1,6 @@
 """How long a large board takes: reading its records, making its site, opening the pages.
 
-    python benchmarks/board.py
+    python performance/board.py
 
 makes records and resamples after those of the leaderboard, twenty comparisons of a hundred models, builds the site and
 opens it in Chromium where there is one. Writes ``results/board.{json,md}``.

@@ -1,6 +1,6 @@
 """How far ranks and intervals can be trusted: boards of models whose true order is known.
 
-    python benchmarks/rank_calibration.py
+    python performance/rank_calibration.py
 
 draws boards of six models with five seeds each, among them two pairs of exactly equal models; the others are 6 to 20
 thousandths of AUC apart. Rows belong to users: what a user does to scores, and most of the noise, is shared between

@@ -1,6 +1,6 @@
 """What a sweep is worth: how near it comes to the best, what pruning saves, what a second worker brings.
 
-    python benchmarks/sweeps.py
+    python performance/sweeps.py
 
 sweeps planted data, where the width of the network and the learning rate matter, three times over: an exhaustive grid
 of both (every trial kept, nothing pruned) against TPE with 30 trials in the same ranges; TPE with and without pruning

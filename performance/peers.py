@@ -1,6 +1,6 @@
 """mtbench beside other frameworks: the same rows, architecture, batch size and optimiser, each in its own environment.
 
-    python benchmarks/peers.py
+    python performance/peers.py
 
 makes an environment for each peer from ``peers/*.txt``, runs mtbench and the peers in turn, round by round so that a
 busy machine slows all of them alike, and writes ``results/peers.{json,md,svg}`` after each model; what stands there of
