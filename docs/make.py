@@ -70,7 +70,7 @@ def _sheet(name: str) -> str:
 def models_page() -> str:
     """Return the page of the models that come with mtbench, by name."""
     registry = Registry.load()
-    named = [entry.name for entry in registry.entries("model") if entry.plugin.name == "mtbench_models"]
+    named = [entry.name for entry in registry.registrations("model") if entry.plugin.name == "mtbench_models"]
     facts = [describe(registry, "model", name) for name in named]
     rows = (
         [f"[{each['name']}](#{each['name']})", _line(each), (each["card"] or {}).get("paper", ""), _asked(each)[0]]

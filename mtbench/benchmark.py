@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, JsonValue
 
-from mtbench.data.cache import content_hash
-from mtbench.errors import MTBenchError, suggestion
+from mtbench.errors import MTBenchError, suggest
 from mtbench.experiment import PLACEMENT, Experiment, Inputs, Seeds, Sweep, Training
-from mtbench.reading import parse_yaml, shown, validated
-from mtbench.record import BenchmarkPart
+from mtbench.files import hash_json
+from mtbench.record.form import BenchmarkPart
 from mtbench.schema import AnyComponent, Component, Name, Settings, Split
+from mtbench.validation import parse_yaml, show_value, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mtbench.record import Recipe, Record
+    from mtbench.record.form import Recipe, Record
     from mtbench.registry import Registry
 
 FOLDER = Path("configs/benchmarks")
 BUDGET = ("trials", "sampler", "pruner", "seed")
 """What of a sweep is the benchmark's; the rest says how it is carried out."""
 
-Kind = Literal["default", "tuned"]
-KINDS: tuple[Kind, ...] = ("default", "tuned")
+RowKind = Literal["default", "tuned"]
+ROW_KINDS: tuple[RowKind, ...] = ("default", "tuned")
 
 
 class Frozen(Settings):
@@ -49,26 +49,28 @@ class Frozen(Settings):
     give: tuple[AnyComponent, ...] = Field((), description="What entries with `same_inputs` are given.")
 
 
-class Entry(Settings):
+class BenchmarkEntry(Settings):
     """A model that stands on the board from the beginning."""
 
     model: AnyComponent = Field(description="A model's name, or `{name: ..., setting: ...}`.")
     datasets: tuple[Name, ...] | None = Field(None, description="Datasets that it can do with; all unless given.")
     same_inputs: bool = Field(False, description="Whether it is given the inputs of the models that ask for some.")
-    rows: tuple[Kind, ...] = Field(
+    rows: tuple[RowKind, ...] = Field(
         ("default",), description="With settings as given here, with searched ones, or both."
     )
 
 
 class Benchmark(Settings):
-    """A named, frozen list of datasets with their conditions. Entries and texts lie outside its hash."""
+    """A named, frozen list of datasets with their conditions. Entries, baseline and texts lie outside its hash."""
 
     name: Name = Field(description="Name with a version, such as mtbench-v1.")
     about: str = Field("", description="What it is for.")
     seeds: Seeds = Field((0, 1, 2, 3, 4), description="A list of seeds, or how many: 5 stands for [0, 1, 2, 3, 4].")
     sweep: Sweep = Field(Sweep(), description="The budget of tuned rows: trials, sampler, pruner and seed.")
     datasets: tuple[Frozen, ...] = Field(min_length=1, description="What models are judged on.")
-    entries: tuple[Entry, ...] = Field((), description="Models whose records `mtbench bench run` makes.")
+    balancer: Name | None = Field(None, description="How default rows make one loss of those of the tasks.")
+    baseline: Name | None = Field(None, description="Model that delta-m is measured against.")
+    entries: tuple[BenchmarkEntry, ...] = Field((), description="Models whose records `mtbench bench run` makes.")
 
     @property
     def part(self) -> BenchmarkPart:
@@ -77,13 +79,13 @@ class Benchmark(Settings):
             mode="json", include={"name", "seeds", "datasets"}, exclude_unset=True
         )
         content["budget"] = self.sweep.model_dump(mode="json", include=set(BUDGET))
-        return BenchmarkPart(name=self.name, sha256=content_hash(content))
+        return BenchmarkPart(name=self.name, sha256=hash_json(content))
 
     def frozen(self, dataset: str) -> Frozen | None:
         """Return the conditions on a dataset, None if it is none of the benchmark's."""
         return next((each for each in self.datasets if each.dataset.name == dataset), None)
 
-    def cells(self, datasets: Sequence[str] = (), models: Sequence[str] = ()) -> list[Cell]:
+    def rows(self, datasets: Sequence[str] = (), models: Sequence[str] = ()) -> list[BenchmarkRow]:
         """Return the rows that the board begins with, tuned ones last; only of the datasets and models that are named.
 
         Raises MTBenchError for a name that is not there.
@@ -95,11 +97,11 @@ class Benchmark(Settings):
             for name in asked:
                 if name not in known:
                     raise MTBenchError(
-                        f"--{what} {name}: benchmark '{self.name}' has no such {what}{suggestion(name, known)}"
+                        f"--{what} {name}: benchmark '{self.name}' has no such {what}{suggest(name, known)}"
                     )
         return [
-            Cell(frozen, entry, kind)
-            for kind in KINDS
+            BenchmarkRow(frozen, entry, kind)
+            for kind in ROW_KINDS
             for frozen in self.datasets
             if not datasets or frozen.dataset.name in datasets
             for entry in self.entries
@@ -108,11 +110,11 @@ class Benchmark(Settings):
             if kind in entry.rows
         ]
 
-    def experiment(self, cell: Cell, registry: Registry) -> Experiment:
-        """Return what makes the record of a cell."""
-        frozen, entry = cell.frozen, cell.entry
+    def experiment(self, row: BenchmarkRow, registry: Registry) -> Experiment:
+        """Return what makes the record of a row."""
+        frozen, entry = row.frozen, row.entry
         settings = dict(entry.model.settings)
-        if cell.kind == "default":
+        if row.kind == "default":
             known = registry.resolve("model", entry.model.name).Config.model_fields
             settings = {name: value for name, value in frozen.settings.items() if name in known} | settings
         return Experiment(
@@ -123,22 +125,24 @@ class Benchmark(Settings):
             training=frozen.training,
             inputs=Inputs(warmup=frozen.warmup, give=frozen.give if entry.same_inputs else ()),
             sweep=self.sweep,
+            baseline=self.baseline,
+            **({"balancer": self.balancer} if self.balancer and row.kind == "default" else {}),
         )
 
-    def settings(self, cell: Cell, registry: Registry) -> dict[str, JsonValue]:
-        """Return the complete settings of a cell's model, defaults included; of a tuned one, before the search."""
-        [model] = self.experiment(cell, registry).models
-        config = validated(registry.resolve("model", model.name).Config, model.settings, self.name, ("model",))
+    def settings(self, row: BenchmarkRow, registry: Registry) -> dict[str, JsonValue]:
+        """Return the complete settings of a row's model, defaults included; of a tuned one, before the search."""
+        [model] = self.experiment(row, registry).models
+        config = validate(registry.resolve("model", model.name).Config, model.settings, self.name, ("model",))
         return config.model_dump(mode="json")
 
-    def allowed(self, dataset: str, model: str, kind: Kind, registry: Registry) -> list[dict[str, JsonValue]]:
+    def allowed(self, dataset: str, model: str, kind: RowKind, registry: Registry) -> list[dict[str, JsonValue]]:
         """Return the settings that a model may have, searched ones aside: the defaults, and those of entries."""
         frozen = self.frozen(dataset)
         if frozen is None:
             return []
-        cells = [cell for cell in self.cells([dataset]) if cell.entry.model.name == model and cell.kind == kind]
-        plain = Cell(frozen, Entry(model=Component(name=model)), kind)
-        return [self.settings(cell, registry) for cell in (plain, *cells)]
+        rows = [row for row in self.rows([dataset]) if row.entry.model.name == model and row.kind == kind]
+        plain = BenchmarkRow(frozen, BenchmarkEntry(model=Component(name=model)), kind)
+        return [self.settings(row, registry) for row in (plain, *rows)]
 
     def violations(self, recipe: Recipe) -> list[str]:
         """Return in what a record's recipe departs from the conditions, each with its place."""
@@ -149,7 +153,11 @@ class Benchmark(Settings):
         searched = {name.removeprefix("training.") for name in budget.space if name.startswith("training.")}
         searched -= frozen.training.model_fields_set
         asked = frozen.training.for_rows(recipe.split.rows.get("train", 0)).model_dump(mode="json", exclude=PLACEMENT)
-        kept = {name: value for name, value in asked.items() if name not in searched}
+        kept = {
+            name: value
+            for name, value in asked.items()  # a setting that its code did not have yet is as today's default
+            if name not in searched and (name in recipe.training or value != Training.model_fields[name].default)
+        }
         pairs: list[tuple[str, object, object]] = [
             ("benchmark", self.part.model_dump(), recipe.benchmark and recipe.benchmark.model_dump()),
             ("dataset.version", frozen.version, recipe.dataset.version),
@@ -163,34 +171,34 @@ class Benchmark(Settings):
             ("seeds", list(self.seeds), recipe.seeds),
             *_each("training", kept if recipe.training else {}, recipe.training),
         ]
-        if recipe.balancer and "balancer" not in budget.space:
-            pairs.append(("balancer", Experiment.model_fields["balancer"].default.name, recipe.balancer.name))
+        if self.balancer and recipe.balancer and "balancer" not in budget.space:
+            pairs.append(("balancer", self.balancer, recipe.balancer.name))
         if budget.kind == "tuned":
             pairs += _each("budget", self.sweep.model_dump(include=set(BUDGET)), budget.model_dump())
         return [
-            f"{place}: the benchmark has {shown(wanted)}, the record {shown(found)}"
+            f"{place}: the benchmark has {show_value(wanted)}, the record {show_value(found)}"
             for place, wanted, found in pairs
             if wanted != found
         ]
 
 
-class Cell(NamedTuple):
+class BenchmarkRow(NamedTuple):
     """A row that the board of a benchmark begins with."""
 
     frozen: Frozen
-    entry: Entry
-    kind: Kind
+    entry: BenchmarkEntry
+    kind: RowKind
 
     @property
     def label(self) -> str:
         """What tells the row apart from others on the same dataset."""
-        given = [f"{name} {shown(value)}" for name, value in self.entry.model.settings.items()]
+        given = [f"{name} {show_value(value)}" for name, value in self.entry.model.settings.items()]
         same = ["same inputs"] if self.entry.same_inputs else []
         return ", ".join([self.entry.model.name, *given, *same, *([self.kind] if self.kind == "tuned" else [])])
 
     def found(self, records: Iterable[Record], part: BenchmarkPart, settings: Mapping[str, JsonValue]) -> Record | None:
-        """Return a record of this cell, whoever's code made it; ``settings`` are the model's complete ones."""
-        given = [one.name for one in self.frozen.give] if self.entry.same_inputs else []
+        """Return a record of this row, whoever's code made it; ``settings`` are the model's complete ones."""
+        pooled = [one.name for one in self.frozen.give] if self.entry.same_inputs else []
         for record in records:
             recipe = record.recipe
             if (
@@ -198,9 +206,9 @@ class Cell(NamedTuple):
                 and recipe.dataset.name == self.frozen.dataset.name
                 and recipe.model.name == self.entry.model.name
                 and recipe.budget.kind == self.kind
-                and [one.name for one in recipe.inputs.given] == given
+                and [one.name for one in recipe.inputs.pooled] == pooled
                 and all(
-                    recipe.model.settings.get(name) == value
+                    recipe.model.settings.get(name, value) == value
                     for name, value in settings.items()
                     if f"model.{name}" not in recipe.budget.space
                 )
@@ -229,4 +237,4 @@ def load(name: str) -> Benchmark:
         raise MTBenchError(
             f"{path}: cannot be read: {error.strerror or error}; name a file, or a benchmark in {FOLDER} ({known})"
         ) from error
-    return validated(Benchmark, parse_yaml(content, str(path)), str(path))
+    return validate(Benchmark, parse_yaml(content, str(path)), str(path))

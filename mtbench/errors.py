@@ -17,7 +17,7 @@ class BusyError(MTBenchError):
     """Another process is at the same work."""
 
 
-def suggestion(wrong: object, known: Iterable[str]) -> str:
+def suggest(wrong: object, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest known name in any case of letters, or an empty string."""
     names = {name.casefold(): name for name in known}
     near = get_close_matches(str(wrong).casefold(), names, n=1)

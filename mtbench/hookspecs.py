@@ -17,13 +17,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
     from torchmetrics import Metric
 
-    from mtbench.data.dataset import Dataset
-    from mtbench.experiment import Experiment
-    from mtbench.inputs import Input
-    from mtbench.model import MultiTaskModel, Reference
-    from mtbench.record import Record
-    from mtbench.training.balancing import Balancer
-    from mtbench.tuning.launcher import Launcher
+    from mtbench import Balancer, Dataset, Experiment, Input, Launcher, MultiTaskModel, Record, Reference
 
 hookspec = pluggy.HookspecMarker("mtbench")
 hookimpl = pluggy.HookimplMarker("mtbench")
@@ -32,10 +26,17 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Register(Protocol[T_contra]):
-    """Registers one name; a target given as ``"package.module:Class"`` is imported only when it is used."""
+    """Registers one name; a target given as ``"package.module:Class"`` is imported only when it is used.
 
-    def __call__(self, name: str, target: str | type[T_contra]) -> None:
-        """Register ``target`` under ``name``."""
+    Since 0.1, stable.
+    """
+
+    def __call__(self, name: str, target: str | type[T_contra], *, default: bool | str = False) -> None:
+        """Register ``target`` under ``name``.
+
+        An experiment that names no balancer, metrics or launcher takes those that are the ``default``; a metric with a
+        cutoff says which: ``register("ndcg@k", ..., default="ndcg@10")``.
+        """
 
 
 @hookspec

@@ -48,6 +48,7 @@ class MultiTaskModel(nn.Module):
     missing.
     """
 
+    plugin_kind: ClassVar[str] = "model"
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     card: ClassVar[ModelCard | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
@@ -132,6 +133,7 @@ class Reference(ABC):
     seeds.
     """
 
+    plugin_kind: ClassVar[str] = "model"
     Config: ClassVar[type[Settings]] = Settings
     card: ClassVar[ModelCard | None] = None
     packages: ClassVar[tuple[str, ...]] = ()

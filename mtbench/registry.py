@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, overload
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
 
-from mtbench import hookspecs, plugin_source
-from mtbench.errors import MTBenchError, suggestion
+from mtbench import hookspecs, provenance
+from mtbench.errors import MTBenchError, suggest
+from mtbench.schema import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,24 +30,28 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
     from torchmetrics import Metric
 
-    from mtbench.data.dataset import Dataset
-    from mtbench.experiment import Experiment
-    from mtbench.inputs import Input
-    from mtbench.model import MultiTaskModel, Reference
-    from mtbench.record import Record
-    from mtbench.training.balancing import Balancer
-    from mtbench.tuning.launcher import Launcher
+    from mtbench import (
+        Balancer,
+        Dataset,
+        Experiment,
+        Input,
+        Launcher,
+        MultiTaskModel,
+        Record,
+        Reference,
+    )
+    from mtbench.provenance import Provenance
 
-Kind = Literal["model", "dataset", "metric", "balancer", "input", "launcher"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PluginKind = Literal["model", "dataset", "metric", "balancer", "input", "launcher"]
+PLUGIN_KINDS: tuple[PluginKind, ...] = get_args(PluginKind)
 
-_BASES: Mapping[Kind, tuple[str, ...]] = {
-    "model": ("mtbench.model:MultiTaskModel", "mtbench.model:Reference"),
-    "dataset": ("mtbench.data.dataset:Dataset",),
-    "metric": ("torchmetrics:Metric",),
-    "balancer": ("mtbench.training.balancing:Balancer",),
-    "input": ("mtbench.inputs:Input",),
-    "launcher": ("mtbench.tuning.launcher:Launcher",),
+_BASES: Mapping[PluginKind, str] = {
+    "model": "mtbench.MultiTaskModel or mtbench.Reference",
+    "dataset": "mtbench.Dataset",
+    "metric": "torchmetrics.Metric",
+    "balancer": "mtbench.Balancer",
+    "input": "mtbench.Input",
+    "launcher": "mtbench.Launcher",
 }
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_@-]*")
 _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -78,24 +82,18 @@ class Plugin:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One registered name; ``target`` is its import string and ``cls`` its class where that was handed over."""
+class Registration:
+    """One registered name; ``target`` is its import string and ``cls`` its class where that was handed over.
 
-    kind: Kind
+    ``default`` is the name that an experiment takes which names none of this kind, else it is empty.
+    """
+
+    kind: PluginKind
     name: str
     target: str
     plugin: Plugin
     cls: type | None = None
-
-
-class Provenance(BaseModel):
-    """Whose code stands behind a name; ``sha256`` covers the Python files of the package, or the single file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    distribution: str
-    version: str | None
-    sha256: str
+    default: str = ""
 
 
 class Registry:
@@ -109,7 +107,7 @@ class Registry:
         self.plugins: list[Plugin] = []
         self.files: list[Path] = []
         self.problems: list[str] = []
-        self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self._registrations: dict[PluginKind, dict[str, Registration]] = {kind: {} for kind in PLUGIN_KINDS}
         self._manager = pluggy.PluginManager("mtbench")
         self._manager.add_hookspecs(hookspecs)
         if os.environ.get("MTBENCH_TRACE_PLUGINS", "0") not in {"", "0"}:
@@ -149,16 +147,34 @@ class Registry:
         if self.problems:
             raise MTBenchError("\n".join(self.problems))
 
-    def entries(self, kind: Kind) -> list[Entry]:
+    def registrations(self, kind: PluginKind) -> list[Registration]:
         """Return what is registered as ``kind``, by name."""
-        return sorted(self._of(kind).values(), key=lambda entry: entry.name)
+        return sorted(self._of(kind).values(), key=lambda registration: registration.name)
 
-    def names(self, kind: Kind) -> list[str]:
+    def registered(self, kind: PluginKind) -> list[str]:
+        """Return the registered names in the order of their registration."""
+        return list(self._of(kind))
+
+    def names(self, kind: PluginKind) -> list[str]:
         """Return the registered names, sorted."""
         return sorted(self._of(kind))
 
-    def entry(self, kind: Kind, name: str) -> Entry:
-        """Return the entry of a name; the metric ``ndcg@10`` is the entry ``ndcg@k``.
+    def defaults(self, kind: PluginKind) -> list[str]:
+        """Return the names that an experiment takes which names none of this kind, in the order of registration."""
+        return [registration.default for registration in self._of(kind).values() if registration.default]
+
+    def default(self, kind: PluginKind) -> Component:
+        """Return the one default of a kind. Raises MTBenchError if there is none, or more than one."""
+        names = self.defaults(kind)
+        if len(names) != 1:
+            found = (
+                f"{len(names)} are registered as the default: {', '.join(names)}" if names else "no plugin marks one"
+            )
+            raise MTBenchError(f"name a {kind}, for {found}; known {kind}s: {', '.join(self.names(kind)) or 'none'}")
+        return Component(name=names[0])
+
+    def registration(self, kind: PluginKind, name: str) -> Registration:
+        """Return the registration of a name; the metric ``ndcg@10`` is registered as ``ndcg@k``.
 
         Raises MTBenchError for an unknown name or a cutoff that is no positive integer.
         """
@@ -171,7 +187,7 @@ class Registry:
                 raise MTBenchError(f"metric '{name}': the cutoff must be a positive integer, as in '{stem}@10'")
             return known[f"{stem}@k"]
         raise MTBenchError(
-            f"there is no {kind} '{name}'{suggestion(name, known)}; known {kind}s: {', '.join(sorted(known)) or 'none'}"
+            f"there is no {kind} '{name}'{suggest(name, known)}; known {kind}s: {', '.join(sorted(known)) or 'none'}"
             + "".join(f"; broken plugin {plugin} was skipped: {plugin.error}" for plugin in self.broken)
         )
 
@@ -188,44 +204,45 @@ class Registry:
     @overload
     def resolve(self, kind: Literal["launcher"], name: str) -> type[Launcher]: ...
     @overload
-    def resolve(self, kind: Kind, name: str) -> type[Any]: ...
-    def resolve(self, kind: Kind, name: str) -> type[Any]:
+    def resolve(self, kind: PluginKind, name: str) -> type[Any]: ...
+    def resolve(self, kind: PluginKind, name: str) -> type[Any]:
         """Import and return the class behind a name.
 
         Raises MTBenchError if the name is unknown or its target cannot be imported or is no class of that kind.
         """
-        entry = self.entry(kind, name)
-        whose = f"{kind} '{entry.name}' of plugin {entry.plugin}"
+        registration = self.registration(kind, name)
+        whose = f"{kind} '{registration.name}' of plugin {registration.plugin}"
+        target = registration.target
         try:
             with redirect_stdout(sys.stderr):
-                cls = entry.cls or _import(entry.target)
+                cls = registration.cls or _import(target)
         except (Exception, SystemExit) as error:
-            raise MTBenchError(f"{whose} could not be imported from '{entry.target}': {_reason(error)}") from error
-        if not (isinstance(cls, type) and issubclass(cls, tuple(map(_import, _BASES[kind])))):
-            bases = " or ".join(_BASES[kind]).replace(":", ".")
-            raise MTBenchError(f"{whose}: '{entry.target}' is no subclass of {bases}")
+            raise MTBenchError(f"{whose} could not be imported from '{target}': {_explain(error)}") from error
+        if not (isinstance(cls, type) and _is_of_kind(cls, kind)):
+            raise MTBenchError(f"{whose}: '{target}' is no subclass of {_BASES[kind]}")
         return cls
 
     def metric(self, name: str) -> Metric:
         """Return a new metric; ``ndcg@10`` passes ``k=10``. Raises MTBenchError as :meth:`resolve` does."""
-        entry = self.entry("metric", name)
+        registration = self.registration("metric", name)
         cls = self.resolve("metric", name)
-        if not entry.name.endswith("@k"):
+        if not registration.name.endswith("@k"):
             return cls()
-        if name == entry.name:
+        if name == registration.name:
             raise MTBenchError(f"metric '{name}': 'k' stands for the cutoff; write a number, as in '{name[:-1]}10'")
         return cls(k=int(name.rpartition("@")[2]))
 
-    def provenance(self, kind: Kind, name: str) -> Provenance:
+    def provenance(self, kind: PluginKind, name: str) -> Provenance:
         """Return whose code stands behind a name, hashed as it is on disk now."""
-        plugin = self.entry(kind, name).plugin
+        distribution = self.registration(kind, name).plugin.distribution
         module = self.resolve(kind, name).__module__
-        return Provenance(distribution=plugin.distribution, version=plugin.version, sha256=plugin_source.digest(module))
+        return provenance.Provenance(distribution=distribution, sha256=provenance.hash_plugin(module, distribution))
 
-    def summary(self, kind: Kind, name: str) -> str:
+    def summary(self, kind: PluginKind, name: str) -> str:
         """Return the first line of the class's docstring without importing it; empty if there is none to be found."""
-        entry = self.entry(kind, name)
-        doc = entry.cls.__doc__ if entry.cls else plugin_source.docstring(*entry.target.split(":"))
+        registration = self.registration(kind, name)
+        cls, target = registration.cls, registration.target
+        doc = cls.__doc__ if cls else provenance.read_docstring(*target.split(":"))
         return next(iter((doc or "").strip().splitlines()), "")
 
     def callbacks(self, experiment: Experiment) -> list[Callback]:
@@ -234,7 +251,7 @@ class Registry:
 
         found: list[Callback] = []
         for plugin in self._observers("mtbench_callbacks"):
-            with _reported(plugin, "mtbench_callbacks"):
+            with _reporting(plugin, "mtbench_callbacks"):
                 own = [
                     each for result in self._call(plugin, "mtbench_callbacks", experiment=experiment) for each in result
                 ]
@@ -246,13 +263,15 @@ class Registry:
     def record_written(self, record: Record, path: Path) -> None:
         """Tell all plugins of a new record; a plugin that fails is reported."""
         for plugin in self._observers("mtbench_record_written"):
-            with _reported(plugin, "mtbench_record_written"):
+            with _reporting(plugin, "mtbench_record_written"):
                 self._call(plugin, "mtbench_record_written", record=record, path=path)
 
-    def _of(self, kind: Kind) -> dict[str, Entry]:
-        if kind not in self._entries:
-            raise MTBenchError(f"there is no kind '{kind}'{suggestion(kind, KINDS)}; known kinds: {', '.join(KINDS)}")
-        return self._entries[kind]
+    def _of(self, kind: PluginKind) -> dict[str, Registration]:
+        if kind not in self._registrations:
+            raise MTBenchError(
+                f"there is no kind '{kind}'{suggest(kind, PLUGIN_KINDS)}; known kinds: {', '.join(PLUGIN_KINDS)}"
+            )
+        return self._registrations[kind]
 
     def _observers(self, hook: str) -> list[Plugin]:
         return [plugin for plugin in self.plugins if hook in plugin.hooks and not plugin.error]
@@ -264,7 +283,7 @@ class Registry:
 
     def _add(self, plugin: Plugin, load: Callable[[], Any]) -> None:
         """Load one plugin and commit what it registers if all of its registering hooks succeed."""
-        collected: list[Entry] = []
+        collected: list[Registration] = []
         try:
             with redirect_stdout(sys.stderr):
                 module = load()
@@ -272,18 +291,18 @@ class Registry:
                     raise MTBenchError("another distribution has the same plugin module; uninstall one of them")  # noqa: TRY301
                 self._manager.register(module, str(plugin))
                 plugin = replace(plugin, hooks=self._hooks(module, plugin))
-                for kind in KINDS:
+                for kind in PLUGIN_KINDS:
                     self._call(plugin, f"mtbench_{kind}s", register=partial(_register, collected, kind, plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin never takes the tool down
-            self.plugins.append(replace(plugin, error=_reason(error)))
+            self.plugins.append(replace(plugin, error=_explain(error)))
             return
         self.plugins.append(plugin)
-        for entry in collected:
-            first = self._entries[entry.kind].setdefault(entry.name, entry)
-            if first is not entry:
+        for new in collected:
+            first = self._registrations[new.kind].setdefault(new.name, new)
+            if first is not new:
                 self.problems.append(
-                    f"two {entry.kind}s are named '{entry.name}': '{first.target}' of plugin {first.plugin} and "
-                    f"'{entry.target}' of plugin {plugin}; rename one of them or remove one plugin"
+                    f"two {new.kind}s are named '{new.name}': '{first.target}' of plugin {first.plugin} and "
+                    f"'{new.target}' of plugin {plugin}; rename one of them or remove one plugin"
                 )
 
     def _hooks(self, module: object, plugin: Plugin) -> tuple[str, ...]:
@@ -294,7 +313,7 @@ class Registry:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is module and not caller.has_spec() and not implementation.optionalhook:
                     self.problems.append(
-                        f"plugin {plugin}: there is no hook '{caller.name}'{suggestion(caller.name, known)}; "
+                        f"plugin {plugin}: there is no hook '{caller.name}'{suggest(caller.name, known)}; "
                         f"rename the function '{implementation.function.__name__}'"
                     )
         return tuple(found)
@@ -305,15 +324,33 @@ def _owner(point: metadata.EntryPoint) -> tuple[str, str]:
     return str(point.dist.name), str(point.dist.version)  # both are missing where the metadata is damaged
 
 
-def _register(collected: list[Entry], kind: Kind, plugin: Plugin, name: str, target: str | type) -> None:
+def _register(
+    collected: list[Registration],
+    kind: PluginKind,
+    plugin: Plugin,
+    name: str,
+    target: str | type,
+    *,
+    default: bool | str = False,
+) -> None:
     if not (isinstance(name, str) and _SLUG.fullmatch(name)):
         raise MTBenchError(f"{name!r} cannot name a {kind}; use lowercase letters, digits, '-', '_' and '@'")
-    if isinstance(target, type):
-        collected.append(Entry(kind, name, f"{target.__module__}:{target.__qualname__}", plugin, target))
-    elif isinstance(target, str) and _IMPORT_STRING.fullmatch(target):
-        collected.append(Entry(kind, name, target, plugin))
-    else:
+    cls = target if isinstance(target, type) else None
+    if cls is not None:
+        target = f"{cls.__module__}:{cls.__qualname__}"
+    elif not (isinstance(target, str) and _IMPORT_STRING.fullmatch(target)):
         raise MTBenchError(f"{kind} '{name}': target {target!r} is neither a class nor 'package.module:Class'")
+    taken = default if isinstance(default, str) else name if default else ""
+    collected.append(Registration(kind, name, str(target), plugin, cls, taken))
+
+
+def _is_of_kind(cls: type, kind: PluginKind) -> bool:
+    """Return whether a class is what plugins of a kind are; the base classes of the contract say so themselves."""
+    if kind == "metric":
+        from torchmetrics import Metric  # noqa: PLC0415 - listing plugins must not import torch
+
+        return issubclass(cls, Metric)
+    return getattr(cls, "plugin_kind", None) == kind
 
 
 def _import(target: str) -> Any:
@@ -341,7 +378,7 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def _reason(error: BaseException) -> str:
+def _explain(error: BaseException) -> str:
     """Return type, message and place of an error on one line."""
     message = f"{error}" if isinstance(error, MTBenchError) else f"{type(error).__name__}: {error}"
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
@@ -353,12 +390,12 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _reported(plugin: Plugin, hook: str) -> Iterator[None]:
+def _reporting(plugin: Plugin, hook: str) -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):
             yield
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer never stops a run
-        warnings.warn(f"plugin {plugin} failed in {hook}: {_reason(error)}", PluginWarning, stacklevel=1)
+        warnings.warn(f"plugin {plugin} failed in {hook}: {_explain(error)}", PluginWarning, stacklevel=1)
 
 
 def _trace_call(hook: str, implementations: Sequence[HookImpl], arguments: Mapping[str, object]) -> None:

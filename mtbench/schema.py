@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mtbench.errors import suggestion
+from mtbench.errors import suggest
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -30,7 +30,7 @@ class Settings(BaseModel):
             known = {name for key, info in cls.model_fields.items() for name in (key, info.alias) if name}
             for key in value:
                 if key not in known:
-                    hint = suggestion(key, known) or f" (known: {', '.join(sorted(known))})"
+                    hint = suggest(key, known) or f" (known: {', '.join(sorted(known))})"
                     raise PydanticCustomError(
                         "unknown_key", "unknown key '{key}'{hint}", {"key": str(key), "hint": hint}
                     )
@@ -147,7 +147,7 @@ class Schema(Settings):
                     raise ValueError(f"two {kind}s are named '{name}'; rename one of them")
         for known in self.truth:
             if known not in tasks:
-                raise ValueError(f"truth names '{known}', which is no task{suggestion(known, tasks)}")
+                raise ValueError(f"truth names '{known}', which is no task{suggest(known, tasks)}")
         return self
 
     @model_validator(mode="after")
@@ -158,7 +158,7 @@ class Schema(Settings):
                 given = tasks.get(task.given)
                 if given is None:
                     raise ValueError(
-                        f"task '{task.name}' is given '{task.given}', which is no task{suggestion(task.given, tasks)}"
+                        f"task '{task.name}' is given '{task.given}', which is no task{suggest(task.given, tasks)}"
                     )
                 if given.kind != "binary" or given is task:
                     raise ValueError(f"task '{task.name}' is given '{task.given}', which is not another binary task")

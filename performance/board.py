@@ -19,8 +19,9 @@ import numpy as np
 import typer
 from sheets import Sheet, publish
 
-from mtbench import record as records_
 from mtbench.board import page, resamples
+from mtbench.record import store
+from mtbench.record.form import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +30,10 @@ RESULTS = Path(__file__).parent / "results"
 LEADERBOARD = Path(__file__).resolve().parents[1] / "leaderboard" / "records"
 
 
-def pattern() -> tuple[records_.Record, resamples.Resamples]:
+def pattern() -> tuple[Record, resamples.Resamples]:
     """Return a record of the leaderboard with several tasks and epochs, and its resamples."""
     replicates = resamples.read_all(LEADERBOARD)[0]
-    found = [record for record, _ in records_.read_all(LEADERBOARD)[0] if record.file_stem in replicates]
+    found = [record for record, _ in store.read_all(LEADERBOARD)[0] if record.file_stem in replicates]
     record = max(found, key=lambda each: len(each.model_dump_json()))
     return record, replicates[record.file_stem]
 
@@ -50,9 +51,9 @@ def make(folder: Path, groups: int, models: int) -> None:
             for cells in content["results"].values():
                 for cell in cells.values():
                     cell["test"] = [None if value is None else value + by for value in cell["test"]]
-            made = records_.Record.model_validate(content)
+            made = Record.model_validate(content)
             made = made.model_copy(update={"key": made.recipe.key})
-            records_.write(made, folder)
+            store.write(made, folder)
             tasks = {
                 name: task.model_copy(update={"values": [value and value + by for value in task.values]})
                 for name, task in replicates.tasks.items()
@@ -91,7 +92,7 @@ def measure(folder: Path, groups: int, models: int) -> dict[str, float]:
     records, site = folder / "records", folder / "site"
     make(records, groups, models)
     found = {
-        "read the records": seconds(lambda: records_.read_all(records)),
+        "read the records": seconds(lambda: store.read_all(records)),
         "read the resamples": seconds(lambda: resamples.read_all(records)),
         "build the site, all of that included": seconds(lambda: page.build(records, site)),
         "build it again": seconds(lambda: page.build(records, site)),

@@ -24,20 +24,21 @@ from peers import product_rate
 from sheets import Sheet, publish
 from torch.profiler import ProfilerActivity, profile
 
-from mtbench import experiment as experiments
 from mtbench.data.batches import Batches
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.training import efficiency, fit
+from mtbench.training.display import StepProgress
 from mtbench.training.memory import keep_freed
 from mtbench.training.module import TrainingModule
-from mtbench.training.progress import StepProgress
-from mtbench.training.run import prepare_data, with_inputs
-from mtbench.training.selection import Scorer
+from mtbench.training.prepare import add_inputs, prepare_data
+from mtbench.training.scoring import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mtbench.experiment import Plan, PlannedModel
+    from mtbench.plan import Plan, PlannedModel
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 3
@@ -108,7 +109,7 @@ def operations(module: TrainingModule, steps: int) -> list[dict[str, Any]]:
 
 def measured(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
     """Return what was measured of one model."""
-    columns = with_inputs(plan, prepare_data(plan), model)
+    columns = add_inputs(plan, prepare_data(plan), model)
     training = plan.experiment.training.for_rows(columns.counts["train"]).model_copy(update={"max_epochs": 1})
     scorer = Scorer(columns, plan.metrics)
     torch.manual_seed(0)
@@ -170,7 +171,7 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder for the tables.")] = RESULTS,
 ) -> None:
     """Profile the training step of an experiment's models."""
-    plan = experiments.plan(experiments.load(source, overrides or []), Registry.load(), str(source))
+    plan = make_plan(load_experiment(source, overrides or []), Registry.load(), str(source))
     keep_freed()
     found = [measured(plan, model, steps) for model in plan.models]
     sheets = [Sheet(HEADER, lines(result, top), heading(result)) for result in found]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from sheets import Sheet, publish
 
-from mtbench.experiment import load
+from mtbench.experiment import load_experiment
 from mtbench.registry import Registry
 from mtbench.tuning.history import History, history
 from mtbench.tuning.space import stored
@@ -65,7 +65,7 @@ def experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> dict[s
 def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[History, float]:
     """Return what came of a sweep, and its seconds from first to last trial; without workers, in this process."""
     registry = Registry.load()
-    asked = load(content)
+    asked = load_experiment(content)
     sweeping = Sweeping(asked, registry)
     storage = f"sqlite:///{folder}/sweep.db"
     studies = prepared(sweeping, Storage(storage, asked.sweep.heartbeat), "bench")
@@ -84,7 +84,7 @@ def grid(
 ) -> History:
     """Return the trials of every width with every learning rate."""
     cells = list(product(rates, widths))
-    asked = load(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
+    asked = load_experiment(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
     sweeping = Sweeping(asked, Registry.load())
     [candidate] = sweeping.candidates
     study = Storage(f"sqlite:///{folder}/sweep.db").make("bench/shared-bottom", candidate.made_of, asked)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mtbench import benchmark as benchmarks
-from mtbench import experiment as experiments
+from mtbench.experiment import load_experiment, name_source
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -18,8 +19,8 @@ BENCHMARKS = sorted((CONFIGS / "benchmarks").glob("*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_experiment_is_valid(path, monkeypatch):
     monkeypatch.setenv("MTBENCH_PLUGINS", "")
-    experiment = experiments.load(path)
-    plan = experiments.plan(experiment, Registry.load(), experiments.place_of(path))
+    experiment = load_experiment(path)
+    plan = make_plan(experiment, Registry.load(), name_source(path))
     assert [model.name for model in plan.models] == [model.name for model in experiment.models]
 
 
@@ -29,12 +30,12 @@ def test_every_row_of_the_benchmark_is_valid_and_has_a_name_of_its_own(path, mon
     registry = Registry.load()
     benchmark = benchmarks.load(str(path))
     assert benchmark.name == path.stem
-    cells = benchmark.cells()
-    assert len({(cell.frozen.dataset.name, cell.label) for cell in cells}) == len(cells)
-    for cell in cells:
-        plan = experiments.plan(benchmark.experiment(cell, registry), registry, cell.label)
+    cells = benchmark.rows()
+    assert len({(row.frozen.dataset.name, row.label) for row in cells}) == len(cells)
+    for row in cells:
+        plan = make_plan(benchmark.experiment(row, registry), registry, row.label)
         tasks = {task.name: task.primary for task in plan.schema.tasks}
-        assert tasks == cell.frozen.tasks
-        assert {name: getattr(plan.metrics[name], "version", 1) for name in tasks.values()} == cell.frozen.metrics
+        assert tasks == row.frozen.tasks
+        assert {name: getattr(plan.metrics[name], "version", 1) for name in tasks.values()} == row.frozen.metrics
         sources = {source.name: source.sha256 for source in plan.dataset.sources()}
-        assert sources == cell.frozen.files
+        assert sources == row.frozen.files

@@ -15,12 +15,13 @@ import yaml
 
 import mtbench
 from mtbench import hookspecs, record
-from mtbench.benchmark import Benchmark, Entry, Frozen
+from mtbench.benchmark import Benchmark, BenchmarkEntry, Frozen
 from mtbench.cli.show import setting
 from mtbench.data import gates
 from mtbench.evaluation import predictions
 from mtbench.experiment import Experiment, Inputs, Sweep, Training
-from mtbench.registry import Provenance, Registry
+from mtbench.provenance import Provenance
+from mtbench.registry import Registry
 from mtbench.schema import Card, Feature, ModelCard, Split, Task
 from mtbench.testing.references import ReferenceSuite
 
@@ -37,7 +38,7 @@ def blocks(page: str, language: str) -> list[str]:
 TABLES = {
     "experiments.md": (Experiment, Training, Inputs, Split),
     "sweeps.md": (Sweep,),
-    "leaderboard.md": (Benchmark, Frozen, Entry),
+    "leaderboard.md": (Benchmark, Frozen, BenchmarkEntry),
     "data.md": (Registry.load().resolve("dataset", "table").Config, Task, Feature),
 }
 
@@ -75,7 +76,7 @@ def test_every_hook_is_explained_with_its_arguments(hook):
     "part",
     [
         record.Record, record.Recipe, record.DatasetPart, record.SplitPart, record.MetricPart, record.PluginPart,
-        record.Budget, record.BenchmarkPart, record.Tuning, record.Cell, record.Measured, record.SeedRun,
+        record.Budget, record.BenchmarkPart, record.Tuning, record.MetricValues, record.Measured, record.SeedRun,
         record.Predictions, Provenance,
     ],
 )  # fmt: skip

@@ -101,6 +101,6 @@ def test_the_commands_of_the_readme_name_what_exists():
     root = Path(__file__).parents[1]
     registry = Registry.load()
     for kind, name in re.findall(r"^mtbench show (\w+) ([\w-]+)", README, re.MULTILINE):
-        registry.entry(kind, name)
+        registry.registration(kind, name)
     for config in re.findall(r"configs/[\w-]+\.yaml", README):
         assert (root / config).is_file()

@@ -9,15 +9,17 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mtbench import benchmark as benchmarks
-from mtbench import record as records_
 from mtbench.board import checks, resamples, summary
 from mtbench.board.consistency import contradictions
 from mtbench.data.splits import digest_of
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.evaluation.evaluate import evaluate, version
-from mtbench.reading import shown
+from mtbench.files import hash_file
+from mtbench.provenance import find_engine
+from mtbench.record import store
 from mtbench.training.efficiency import environment
+from mtbench.validation import show_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from mtbench.board.resamples import Resamples
     from mtbench.board.summary import Group
     from mtbench.evaluation.evaluate import Results
-    from mtbench.record import Record
-    from mtbench.registry import Kind, Provenance, Registry
+    from mtbench.provenance import Provenance
+    from mtbench.record.form import Record
+    from mtbench.registry import PluginKind, Registry
 
 SAME_PLATFORM = ("platform", "machine", "python", "torch", "numpy")
 """What of two environments must be equal for metrics of the same predictions to have the same bits."""
@@ -57,7 +60,7 @@ def inspect(
 
     Raises MTBenchError with every reason why it may not stand on a board, ``beside`` the records that are there.
     """
-    record = records_.read(path)
+    record = store.read(path)
     reasons = [*contradictions(record), *_departures(record, registry, known), *_revisions(record, registry)]
     reasons += _disagreements(record, beside)
     notes = unknown_code(record, registry)
@@ -82,13 +85,13 @@ def add(found: Inspection, board: Path, registry: Registry) -> Path:
         if all(each.level != found.check.level for each in checks.read_all(board)[0].get(stem, ())):
             checks.write(found.check, board)
         if stem not in resamples.read_all(board)[0]:
-            resamples.write(resamples.make(records_.Written(found.record, found.path), registry), board)
-    return records_.write(found.record, board)
+            resamples.write(resamples.make(store.Written(found.record, found.path), registry), board)
+    return store.copy(store.Written(found.record, found.path), board)
 
 
 def check_all(board: Path, registry: Registry, known: Path = benchmarks.FOLDER) -> tuple[int, list[str]]:
     """Return how many records a board has, and everything that is wrong in its folder; nothing is run."""
-    written, problems = records_.read_all(board)
+    written, problems = store.read_all(board)
     stems = {record.file_stem: record for record, _ in written}
     groups = summary.groups(written)
     for _, path in written:
@@ -140,18 +143,21 @@ def _hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> list[
     model = recipe.model
     if model.name not in registry.names("model") or registry.provenance("model", model.name) != model.provenance:
         return []
+    complete = recipe.engine == find_engine()  # other code may not have had all of today's settings
     allowed = benchmark.allowed(recipe.dataset.name, model.name, recipe.budget.kind, registry)
     own = [
         {
             name: value
             for name, value in settings.items()
-            if f"model.{name}" not in recipe.budget.space and model.settings.get(name) != value
+            if f"model.{name}" not in recipe.budget.space
+            and (complete or name in model.settings)
+            and model.settings.get(name) != value
         }
         for settings in allowed
     ]
     return [
-        f"recipe.model.settings.{name}: {shown(model.settings.get(name))}, by default {shown(value)}; a row with "
-        "settings of its own must have searched them within the budget"
+        f"recipe.model.settings.{name}: {show_value(model.settings.get(name))}, by default {show_value(value)}; a row "
+        "with settings of its own must have searched them within the budget"
         for name, value in min(own, key=len, default={}).items()
     ]
 
@@ -193,20 +199,22 @@ def _disagreements(record: Record, beside: Sequence[Group]) -> list[str]:
 
 def standing(board: Path) -> list[Group]:
     """Return the records of a board that may not exist yet."""
-    return summary.groups(records_.read_all(board)[0]) if board.is_dir() else []
+    return summary.groups(store.read_all(board)[0]) if board.is_dir() else []
 
 
 def unknown_code(record: Record, registry: Registry) -> list[str]:
     """Return which code of the record is not the code here, by distribution, version and hash."""
-    recipe = record.recipe
-    parts: list[tuple[Kind, str, Provenance]] = [
+    recipe, versions = record.recipe, record.measured.versions
+    parts: list[tuple[PluginKind, str, Provenance]] = [
         ("dataset", recipe.dataset.name, recipe.dataset.provenance),
         ("model", recipe.model.name, recipe.model.provenance),
         *([("balancer", recipe.balancer.name, recipe.balancer.provenance)] if recipe.balancer else []),  # type: ignore[list-item]
-        *(("input", one.name, one.provenance) for one in (*recipe.inputs.asked, *recipe.inputs.given)),
+        *(("input", one.name, one.provenance) for one in (*recipe.inputs.asked, *recipe.inputs.pooled)),
         *(("metric", name, metric.provenance) for name, metric in recipe.metrics.items()),
     ]
     names: dict[Provenance, list[str]] = {}
+    if recipe.engine is not None and recipe.engine != find_engine():
+        names[recipe.engine] = ["the engine"]
     for kind, name, provenance in parts:
         try:
             here = registry.provenance(kind, name)
@@ -215,8 +223,8 @@ def unknown_code(record: Record, registry: Registry) -> list[str]:
         if here != provenance:
             names.setdefault(provenance, []).append(f"{kind} {name}")
     return [
-        f"{', '.join(dict.fromkeys(of))}: code of {code.distribution} {code.version or '(no version)'}, "
-        f"sha256 {code.sha256}, which is not here"
+        f"{', '.join(dict.fromkeys(of))}: code of {code.distribution} "
+        f"{versions.get(code.distribution, '(no version)')}, sha256 {code.sha256}, which is not here"
         for code, of in names.items()
     ]
 
@@ -226,7 +234,7 @@ def _predictions(record: Record, path: Path) -> pa.Table | None:
     file = path.with_suffix(".parquet")
     if not file.is_file():
         return None
-    if (found := predictions.digest(file)) != record.predictions.sha256:
+    if (found := hash_file(file)) != record.predictions.sha256:
         raise MTBenchError(f"predictions: sha256 of {file.name} is {found}, in the record {record.predictions.sha256}")
     table = predictions.read(file)
     if table.num_rows != record.predictions.rows:

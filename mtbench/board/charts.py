@@ -6,7 +6,7 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtbench.record import best_so_far
+from mtbench.record.form import best_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,17 +6,17 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from mtbench import __version__
-from mtbench.data.cache import content_hash
-from mtbench.record import NAME_DIGITS, Part, atomically
+from mtbench.files import hash_json, write_atomically
+from mtbench.record.form import NAME_DIGITS, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mtbench.record import Record
+    from mtbench.record.form import Record
 
 FOLDER = "checks"
 
@@ -39,7 +39,7 @@ class Check(Part):
     @property
     def file_stem(self) -> str:
         """The record's name and the beginning of this content's hash."""
-        return f"{self.record}.{content_hash(self.model_dump(mode='json'))[:NAME_DIGITS]}"
+        return f"{self.record}.{hash_json(self.model_dump(mode='json'))[:NAME_DIGITS]}"
 
 
 def make(
@@ -57,7 +57,7 @@ def write(check: Check, records: Path) -> Path:
     """Write a check beside the records under its name, whole or not at all; return its path."""
     path = records / FOLDER / f"{check.file_stem}.json"
     content = json.dumps(check.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    atomically(path, lambda part: part.write_text(content, encoding="utf-8"))
+    write_atomically(path, lambda part: part.write_text(content, encoding="utf-8"))
     return path
 
 
@@ -67,11 +67,13 @@ def read_all(records: Path) -> tuple[dict[str, list[Check]], list[str]]:
     problems = []
     for path in sorted((records / FOLDER).glob("*.json")):
         try:
-            check = Check.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            content = json.loads(path.read_bytes())
+            check = Check.model_validate(content)
+            name = f"{check.record}.{hash_json(content)[:NAME_DIGITS]}"  # as written, whatever later versions add
+        except (OSError, ValueError, RecursionError):
             problems.append(f"{path}: not a check")
             continue
-        if path.stem != check.file_stem:
+        if path.stem != name:
             problems.append(f"{path}: its name is not the hash of its content: it was changed or renamed")
             continue
         found.setdefault(check.record, []).append(check)

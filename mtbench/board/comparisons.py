@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mtbench.board.standings import Interval, Placing, Transfer
     from mtbench.board.summary import Group
     from mtbench.board.tables import Column, Line, Table
-    from mtbench.record import Recipe, Record
+    from mtbench.record.form import Recipe, Record
 
 MOST_NAMED = 4
 LAST_PLACE = 1e-6
@@ -177,7 +177,7 @@ def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
     def said(key: str, recipe: Recipe) -> bool:
         if key == "budget":
             return kinds[recipe.budget.kind] == 1
-        return key.startswith("inputs.given") and variants[summary.variant(recipe)] == 1
+        return key.startswith("inputs.pooled") and variants[summary.variant(recipe)] == 1
 
     return [
         {key: text for key, text in found.items() if not said(key, record.recipe)}

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from mtbench.evaluation import predictions
 from mtbench.experiment import PLACEMENT, Training
-from mtbench.record import undefined_key
+from mtbench.provenance import find_engine
+from mtbench.record.form import undefined_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic import JsonValue
 
-    from mtbench.record import Recipe, Record, SeedRun, Tuning
+    from mtbench.record.form import Recipe, Record, SeedRun, Tuning
     from mtbench.schema import Task
 
 
@@ -110,7 +111,7 @@ def _budget(record: Record) -> Iterator[str]:
     budget = recipe.budget
     if (recipe.balancer is None) != (not recipe.training):
         yield "recipe: a network has a balancer and training settings, a reference neither"
-    elif recipe.training and (wrong := recipe.training.keys() ^ (Training.model_fields.keys() - PLACEMENT)):
+    elif recipe.training and (wrong := _odd_settings(recipe)):
         yield f"recipe.training: {', '.join(sorted(wrong))}: missing, or no such setting"
     if budget.kind == "default":
         if tuning is not None or budget.trials or budget.space or budget.sampler or budget.pruner:
@@ -122,6 +123,13 @@ def _budget(record: Record) -> Iterator[str]:
     yield from _trials(recipe, tuning)
     if budget.seed in recipe.seeds:
         yield f"recipe.budget.seed: {budget.seed} is one of the seeds, on which the choice is judged"
+
+
+def _odd_settings(recipe: Recipe) -> set[str]:
+    """Return the training settings that are not known, or missing; other code may not have had all of today's."""
+    known = Training.model_fields.keys() - PLACEMENT
+    unknown = recipe.training.keys() - known
+    return unknown | (known - recipe.training.keys() if recipe.engine == find_engine() else set())
 
 
 def _trials(recipe: Recipe, tuning: Tuning) -> Iterator[str]:

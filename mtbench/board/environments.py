@@ -16,14 +16,15 @@ from filelock import FileLock
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from mtbench.data.cache import cache_root, content_hash
+from mtbench.data.cache import cache_root
 from mtbench.errors import MTBenchError
-from mtbench.record import NAME_DIGITS
+from mtbench.files import hash_json
+from mtbench.record.form import NAME_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.record import Record
+    from mtbench.record.form import Record
     from mtbench.registry import Registry
 
 NO_PACKAGES = {"python", "platform", "machine", "cpus", "threads"}
@@ -79,7 +80,7 @@ def build(wanted: Sequence[str], interpreter: str) -> Path:
     torch with a build in its version (``+cpu``) is looked for on PyTorch's own index too.
     Raises MTBenchError, with the end of what pip said, if they cannot be installed.
     """
-    folder = cache_root() / "environments" / content_hash([interpreter, *wanted])[:NAME_DIGITS]
+    folder = cache_root() / "environments" / hash_json([interpreter, *wanted])[:NAME_DIGITS]
     folder.parent.mkdir(parents=True, exist_ok=True)
     found = folder / "bin" / "python"
     with FileLock(f"{folder}.lock"):

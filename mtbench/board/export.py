@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from mtbench.board import checks, resamples, summary
 from mtbench.board.standings import standings
 from mtbench.errors import MTBenchError
-from mtbench.record import read_all
+from mtbench.record.store import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mtbench.board.checks import Badge
     from mtbench.board.standings import Interval, Placing, Standings, Transfer
     from mtbench.board.summary import Group
-    from mtbench.record import Record
+    from mtbench.record.form import Record
     from mtbench.registry import Registry
 
 Format = Literal["latex", "markdown", "csv", "bibtex"]

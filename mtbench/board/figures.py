@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mtbench.board.charts import Plot
     from mtbench.board.comparisons import Comparison, Row
     from mtbench.board.standings import Interval, Ranking
-    from mtbench.record import Trial
+    from mtbench.record.form import Trial
 
 MOST_PAIRED = 20
 """Rows of the table of who beats whom."""

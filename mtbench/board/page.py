@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mtbench import record as records_
 from mtbench.board import addresses, charts, checks, comparisons, figures, models, recipes, resamples, summary, tables
 from mtbench.board.publishing import publish
+from mtbench.record import store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ def build(records: Path, out: Path) -> Path:
     Pages of earlier builds that are no longer made are removed, other files left alone. Files that are no records are
     named on the first page. Raises MTBenchError if there is no such folder or something cannot be written.
     """
-    written, problems = records_.read_all(records)
+    written, problems = store.read_all(records)
     found, wrong_checks = checks.read_all(records)
     replicates, wrong_resamples = resamples.read_all(records)
     inside = os.path.join(records, "")  # noqa: PTH118 - Path drops the separator at the end

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mtbench.errors import MTBenchError
-from mtbench.record import atomically
+from mtbench.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,7 @@ def _write(path: Path, content: str) -> None:
     try:
         if path.is_file() and path.read_bytes() == encoded:
             return
-        atomically(path, lambda part: part.write_bytes(encoded))
+        write_atomically(path, lambda part: part.write_bytes(encoded))
     except OSError as error:
         raise MTBenchError(f"{path}: the page cannot be written: {error.strerror or error}") from error
 

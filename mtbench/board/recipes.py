@@ -10,14 +10,14 @@ from mtbench.board import charts
 
 if TYPE_CHECKING:
     from mtbench.board.charts import Plot
-    from mtbench.record import PluginPart, Recipe, Record
+    from mtbench.record.form import PluginPart, Recipe, Record
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def content(recipe: Recipe) -> dict[str, Any]:
     """Return what an experiment file says that trains this model with these settings again."""
-    given = {"warmup": recipe.inputs.warmup, "give": [_component(one) for one in recipe.inputs.given]}
+    given = {"warmup": recipe.inputs.warmup, "give": [_component(one) for one in recipe.inputs.pooled]}
     told: dict[str, Any] = {
         "dataset": _component(recipe.dataset),
         "split": recipe.split.settings,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from mtbench import record as records_
-from mtbench.data.cache import canonical_json
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.replicates import Replicates
+from mtbench.files import dump_canonical_json, hash_file, write_atomically
+from mtbench.record import store
+from mtbench.record.form import NAME_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     import torchmetrics
 
-    from mtbench.record import Record, Written
+    from mtbench.record.form import Record
+    from mtbench.record.store import Written
     from mtbench.registry import Registry
 
 FOLDER = "resamples"
@@ -53,7 +55,7 @@ def make(written: Written, registry: Registry) -> Resamples:
     place = path.with_suffix(".parquet")
     metrics = _metrics(record, registry)
     table = predictions.read(place)
-    if predictions.digest(place) != record.predictions.sha256:
+    if hash_file(place) != record.predictions.sha256:
         raise MTBenchError(f"{place}: these are not the predictions of the record; restore them or run again")
     replicates = resample(table, record.recipe.tasks, metrics)
     return Resamples(**dict(replicates), record=record.file_stem, predictions=record.predictions.sha256)
@@ -76,14 +78,14 @@ def _metrics(record: Record, registry: Registry) -> dict[str, torchmetrics.Metri
 
 def write(resamples: Resamples, records: Path) -> Path:
     """Write resamples under the record's name and their own hash into ``resamples`` of the records' folder."""
-    content = (canonical_json(resamples.model_dump(mode="json")) + "\n").encode()
+    content = (dump_canonical_json(resamples.model_dump(mode="json")) + "\n").encode()
     path = records / FOLDER / f"{resamples.record}.{_digest(content)}.json"
-    records_.atomically(path, lambda part: part.write_bytes(content))
+    write_atomically(path, lambda part: part.write_bytes(content))
     return path
 
 
 def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[: records_.NAME_DIGITS]
+    return hashlib.sha256(content).hexdigest()[:NAME_DIGITS]
 
 
 def read(path: Path) -> Resamples:
@@ -136,7 +138,7 @@ def fill(records: Path, registry: Registry, follow: Callable[[Sequence[Written]]
 
     Raises MTBenchError if there is no such folder.
     """
-    written, _ = records_.read_all(records)
+    written, _ = store.read_all(records)
     known, _ = read_all(records)
     filled = Filled([], [], {})
     missing = []

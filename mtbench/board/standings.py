@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mtbench.board import summary
-from mtbench.data.cache import canonical_json
 from mtbench.evaluation import comparison
 from mtbench.evaluation.comparison import Estimates, Sample
+from mtbench.files import dump_canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mtbench.board.resamples import Resamples
     from mtbench.board.summary import Group
-    from mtbench.record import Record
+    from mtbench.record.form import Record
     from mtbench.schema import Task
 
     _Samples = Mapping[str, Mapping[str, Sample | None]]
@@ -255,5 +255,5 @@ def _transfers(
 def _terms(record: Record) -> str:
     """Return what a record shares with its reference: what all models were given, and the kind of budget."""
     inputs = record.recipe.inputs
-    given = [part.model_dump(mode="json", exclude={"provenance"}) for part in inputs.given]
-    return canonical_json([inputs.warmup, given, record.recipe.budget.kind])
+    given = [part.model_dump(mode="json", exclude={"provenance"}) for part in inputs.pooled]
+    return dump_canonical_json([inputs.warmup, given, record.recipe.budget.kind])

@@ -7,9 +7,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtbench import record as records_
 from mtbench.board import resamples
-from mtbench.record import atomically
+from mtbench.files import write_atomically
+from mtbench.record import store
 
 if TYPE_CHECKING:
     from mtbench.board.admission import Inspection
@@ -43,11 +43,12 @@ def pack(found: Inspection, registry: Registry, out: Path) -> Path:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records = folder / "records"
-        records_.write(record, records)
-        resamples.write(resamples.make(records_.Written(record, found.path), registry), records)
+        written = store.Written(record, found.path)
+        store.copy(written, records)
+        resamples.write(resamples.make(written, registry), records)
         (folder / f"{record.file_stem}.md").write_text(text, encoding="utf-8")
         path = out / f"{record.file_stem}.zip"
-        atomically(path, lambda part: _zip(folder, part))
+        write_atomically(path, lambda part: _zip(folder, part))
     return path
 
 

@@ -8,15 +8,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mtbench.data.cache import canonical_json, content_hash
-from mtbench.record import NAME_DIGITS, undefined_key
+from mtbench.files import dump_canonical_json, hash_json
+from mtbench.record.form import NAME_DIGITS, undefined_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import JsonValue
 
-    from mtbench.record import InputsPart, MetricPart, PluginPart, Recipe, Record, Written
+    from mtbench.record.form import InputsPart, MetricPart, PluginPart, Recipe, Record
+    from mtbench.record.store import Written
 
 Split = Literal["valid", "test"]
 
@@ -56,7 +57,7 @@ class Group:
     @property
     def name(self) -> str:
         """A short name that only this group has."""
-        return content_hash(self.identity)[:NAME_DIGITS]
+        return hash_json(self.identity)[:NAME_DIGITS]
 
     @property
     def recipe(self) -> Recipe:
@@ -75,7 +76,7 @@ def groups(written: Iterable[Written]) -> list[Group]:
     identities = {}
     for each in written:
         found = identity(each.record.recipe)
-        text = canonical_json(found)
+        text = dump_canonical_json(found)
         identities[text] = found
         members.setdefault(text, []).append(each)
     return [
@@ -223,17 +224,17 @@ class Variant(NamedTuple):
 
     tuned: bool
     model: str
-    given: tuple[str, ...]
+    pooled: tuple[str, ...]
 
     @property
     def label(self) -> str:
         """Its name in sentences and pictures."""
-        return " + ".join([self.model, *self.given]) + (" (tuned)" if self.tuned else "")
+        return " + ".join([self.model, *self.pooled]) + (" (tuned)" if self.tuned else "")
 
 
 def variant(recipe: Recipe) -> Variant:
     """Return what a record has in common with those of the same model on other data."""
-    return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.given))
+    return Variant(recipe.budget.kind == "tuned", recipe.model.name, tuple(one.name for one in recipe.inputs.pooled))
 
 
 def labels(records: Sequence[Record]) -> list[str]:
@@ -289,14 +290,14 @@ def _circumstances(record: Record) -> dict[str, str]:
         **{key: text for key, text in inputs(recipe.inputs).items() if not key.startswith("inputs.asked")},
         "budget": budget(recipe),
         "seeds": seeds(recipe.seeds),
-        "mtbench": recipe.mtbench,
+        "engine": recipe.engine.sha256[:SHORT_DIGITS] if recipe.engine else "not recorded",
         "device": record.measured.device,
     }
 
 
 def inputs(part: InputsPart) -> dict[str, str]:
     """Return what rows were given as text: each input with its settings, and its code."""
-    both = {"inputs.asked": part.asked, "inputs.given": part.given}
+    both = {"inputs.asked": part.asked, "inputs.pooled": part.pooled}
     found = {"inputs.warmup": json.dumps(part.warmup)}
     for key, given in both.items():
         texts = (

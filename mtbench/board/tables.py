@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mtbench.board.charts import Whisker
     from mtbench.board.summary import Group, Split
-    from mtbench.record import Record
+    from mtbench.record.form import Record
     from mtbench.schema import Task
 
 SPLITS: dict[Split, str] = {"test": "test", "valid": "validation"}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mtbench import record as records_
 from mtbench.board import checks, recipes
 from mtbench.board.admission import SAME_PLATFORM, gap, unknown_code
 from mtbench.board.consistency import contradictions
 from mtbench.board.environments import packages
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
+from mtbench.record import store
 from mtbench.training.run import run
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtbench.board.checks import Check
-    from mtbench.record import Recipe, Record
+    from mtbench.record.form import Recipe, Record
     from mtbench.registry import Registry
 
 ELSEWHERE = 0.005
@@ -87,7 +87,7 @@ def verify(
     On the same platform with the same code the values must have the same bits, elsewhere lie within ``tolerance``.
     Raises MTBenchError if the record contradicts itself or the data here is not the record's.
     """
-    record = records_.read(path)
+    record = store.read(path)
     if reasons := contradictions(record):
         raise MTBenchError("\n".join(f"{path.name}: {reason}" for reason in reasons))
     recipe = record.recipe
@@ -126,8 +126,8 @@ def _other_data(recorded: Recipe, here: Recipe) -> list[str]:
 
 def _platform(record: Record, again: Record) -> list[str]:
     """Return in what the platforms differ."""
-    theirs = record.measured.environment | {"mtbench": record.recipe.mtbench, "device": record.measured.device}
-    mine = again.measured.environment | {"mtbench": again.recipe.mtbench, "device": again.measured.device}
+    theirs = record.measured.environment | record.measured.versions | {"device": record.measured.device}
+    mine = again.measured.environment | again.measured.versions | {"device": again.measured.device}
     names = dict.fromkeys((*SAME_PLATFORM, "threads", "mtbench", "device", *packages(record)))
     return [
         f"{name}: {theirs.get(name)} in the record, {mine.get(name)} here"

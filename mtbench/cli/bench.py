@@ -16,7 +16,7 @@ from mtbench.cli.sweep import FOLDER, FolderOption, StorageOption
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mtbench.record import Written
+    from mtbench.record.store import Written
     from mtbench.tuning.bench import Place
 
 app = typer.Typer(help="Make and survey the records of a frozen benchmark.", no_args_is_help=True)
@@ -75,7 +75,7 @@ def status(
     benchmark = benchmarks.load(name)
     places = bench.status(benchmark, records, Registry.load(), dataset or (), model or ())
     if as_json:
-        print_json({"benchmark": benchmark.part.model_dump(), "cells": [_facts(place) for place in places]})
+        print_json({"benchmark": benchmark.part.model_dump(), "rows": [_facts(place) for place in places]})
         return
     console = stdout()
     console.print(f"{benchmark.name}  sha256 {benchmark.part.sha256[:16]}\n")
@@ -85,25 +85,25 @@ def status(
 
 
 def _facts(place: Place) -> dict[str, Any]:
-    cell, record = place
+    row, record = place
     return {
-        "dataset": cell.frozen.dataset.name,
-        "row": cell.label,
+        "dataset": row.frozen.dataset.name,
+        "row": row.label,
         "record": None if record is None else record.file_stem,
     }
 
 
 def _grid(places: Sequence[Place]) -> Table:
     """Return a table of entries by datasets: how many seeds there are, or what there is instead."""
-    datasets = list(dict.fromkeys(cell.frozen.dataset.name for cell, _ in places))
+    datasets = list(dict.fromkeys(row.frozen.dataset.name for row, _ in places))
     cells = {
-        (cell.label, cell.frozen.dataset.name): "missing" if record is None else f"{len(record.recipe.seeds)} seeds"
-        for cell, record in places
+        (row.label, row.frozen.dataset.name): "missing" if record is None else f"{len(record.recipe.seeds)} seeds"
+        for row, record in places
     }
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     grid.add_column("row", overflow="fold")
     for dataset in datasets:
         grid.add_column(dataset, no_wrap=True)
-    for label in dict.fromkeys(cell.label for cell, _ in places):
+    for label in dict.fromkeys(row.label for row, _ in places):
         grid.add_row(label, *(cells.get((label, dataset), "\N{EN DASH}") for dataset in datasets))
     return grid

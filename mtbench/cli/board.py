@@ -158,11 +158,11 @@ def _elsewhere(path: Path, options: Sequence[str]) -> int:
     """Verify a record in an environment made for it; return the exit status."""
     import subprocess  # noqa: PLC0415
 
-    from mtbench import record as records_  # noqa: PLC0415
     from mtbench.board import environments  # noqa: PLC0415
+    from mtbench.record import store  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
 
-    record = records_.read(path)
+    record = store.read(path)
     wanted = environments.requirements(record, Registry.load())
     typer.echo(f"an environment with {', '.join(wanted)}", err=True)
     inside = environments.build(wanted, environments.python(record.measured.environment.get("python", "")))

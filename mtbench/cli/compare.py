@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mtbench.board.standings import Pair
-    from mtbench.record import Record, Written
+    from mtbench.record.form import Record
+    from mtbench.record.store import Written
     from mtbench.registry import Registry
 
 
@@ -64,7 +65,7 @@ def _fill(records: Path, registry: Registry, *, as_json: bool) -> None:
 
 def _found(text: str, records: Path) -> Written:
     """Return the record of a file, or the one in the folder whose name begins so."""
-    from mtbench.record import Written, read  # noqa: PLC0415
+    from mtbench.record.store import Written, read  # noqa: PLC0415
 
     path = Path(text)
     if not path.is_file():

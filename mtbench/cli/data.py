@@ -29,8 +29,9 @@ def check(
 ) -> None:
     """Prepare a dataset and run its leak gates, alone."""
     use_plugins(plugin)
-    from mtbench import experiment as experiments  # noqa: PLC0415
-    from mtbench.training.run import prepare_data  # noqa: PLC0415
+    from mtbench.experiment import load_experiment, name_source  # noqa: PLC0415
+    from mtbench.plan import make_plan  # noqa: PLC0415
+    from mtbench.training.prepare import prepare_data  # noqa: PLC0415
 
     registry = Registry.load()
     if what.endswith((".yaml", ".yml")) or Path(what).is_file():
@@ -41,8 +42,8 @@ def check(
         if not models:
             raise MTBenchError("no plugin registers a model; see `mtbench plugins`")
         source = {"dataset": what, "models": models[:1]}
-    experiment = experiments.load(source, overrides or ())
-    columns = prepare_data(experiments.plan(experiment, registry, experiments.place_of(source)))
+    experiment = load_experiment(source, overrides or ())
+    columns = prepare_data(make_plan(experiment, registry, name_source(source)))
     report = {
         "dataset": experiment.dataset.name,
         "rows": columns.counts,

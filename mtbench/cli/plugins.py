@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from mtbench.cli.options import JsonOption, PluginOption, origin, print_json, stdout, table, unmarked, use_plugins
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.registry import KINDS, Registry
+from mtbench.errors import MTBenchError, suggest
+from mtbench.registry import PLUGIN_KINDS, Registry
 
-PLURALS = {f"{kind}s": kind for kind in KINDS}
+PLURALS = {f"{kind}s": kind for kind in PLUGIN_KINDS}
 
 
 def plugins(*, plugin: PluginOption = None, json: JsonOption = False) -> None:
@@ -25,7 +25,7 @@ def plugins(*, plugin: PluginOption = None, json: JsonOption = False) -> None:
             "registers": {
                 plural: names
                 for plural, kind in PLURALS.items()
-                if (names := [entry.name for entry in registry.entries(kind) if entry.plugin == each])
+                if (names := [entry.name for entry in registry.registrations(kind) if entry.plugin == each])
             },
             "observes": [hook for hook in each.hooks if hook in {"mtbench_callbacks", "mtbench_record_written"}],
             "error": each.error or None,
@@ -72,7 +72,7 @@ def list_names(
     """List models, datasets, metrics, balancers, inputs or launchers."""
     use_plugins(plugin)
     if kind not in PLURALS:
-        raise MTBenchError(f"there is no list of '{kind}'{suggestion(kind, PLURALS)}; lists: {', '.join(PLURALS)}")
+        raise MTBenchError(f"there is no list of '{kind}'{suggest(kind, PLURALS)}; lists: {', '.join(PLURALS)}")
     registry = Registry.load()
     found: list[dict[str, Any]] = [
         {
@@ -82,7 +82,7 @@ def list_names(
             "distribution": entry.plugin.distribution,
             "version": entry.plugin.version,
         }
-        for entry in registry.entries(PLURALS[kind])
+        for entry in registry.registrations(PLURALS[kind])
     ]
     if json:
         print_json(found)

@@ -15,7 +15,7 @@ from mtbench.cli.options import JsonOption, PluginOption, use_plugins
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mtbench.record import Written
+    from mtbench.record.store import Written
 
 
 def run(
@@ -36,10 +36,11 @@ def run(
     """Run an experiment: train every model with every seed, and write one record per model."""
     use_plugins(plugin)
     if validate:
-        from mtbench import experiment as experiments  # noqa: PLC0415
+        from mtbench.experiment import load_experiment  # noqa: PLC0415
+        from mtbench.plan import make_plan  # noqa: PLC0415
         from mtbench.registry import Registry  # noqa: PLC0415
 
-        experiments.plan(experiments.load(file, overrides or ()), Registry.load(), str(file))
+        make_plan(load_experiment(file, overrides or ()), Registry.load(), str(file))
         typer.echo(f"{file}: valid", err=as_json)
         return
     from mtbench.training.run import run as run_experiment  # noqa: PLC0415

@@ -14,8 +14,8 @@ from pydantic_core import to_json, to_jsonable_python
 from rich.table import Table
 
 from mtbench.cli.options import JsonOption, PluginOption, origin, print_json, stdout, table, unmarked, use_plugins
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.registry import KINDS, Registry
+from mtbench.errors import MTBenchError, suggest
+from mtbench.registry import PLUGIN_KINDS, Registry
 from mtbench.schema import Feature, Schema, Task, search_range
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mtbench.data.dataset import Dataset
     from mtbench.model import MultiTaskModel, Reference
-    from mtbench.registry import Kind
+    from mtbench.registry import PluginKind
 
 _BOUNDS: dict[type, tuple[str, str]] = {
     annotated_types.Gt: ("gt", ">"),
@@ -50,7 +50,7 @@ _IDS = Schema(tasks=("click",), user="user", item="item")
 
 
 def show(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"One of {', '.join(PLUGIN_KINDS)}.")],
     name: Annotated[str, typer.Argument(metavar="NAME")],
     *,
     plugin: PluginOption = None,
@@ -58,9 +58,9 @@ def show(
 ) -> None:
     """Show a model's settings and search ranges, a dataset's card, and the like."""
     use_plugins(plugin)
-    known = next((each for each in KINDS if each == kind), None)
+    known = next((each for each in PLUGIN_KINDS if each == kind), None)
     if known is None:
-        raise MTBenchError(f"there is no kind '{kind}'{suggestion(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+        raise MTBenchError(f"there is no kind '{kind}'{suggest(kind, PLUGIN_KINDS)}; kinds: {', '.join(PLUGIN_KINDS)}")
     facts = describe(Registry.load(), known, name)
     if json:
         print_json(facts)
@@ -68,9 +68,9 @@ def show(
         _print(facts)
 
 
-def describe(registry: Registry, kind: Kind, name: str) -> dict[str, Any]:
+def describe(registry: Registry, kind: PluginKind, name: str) -> dict[str, Any]:
     """Return everything there is to say about a name, as plain JSON types."""
-    entry = registry.entry(kind, name)
+    entry = registry.registration(kind, name)
     cls = registry.resolve(kind, name)
     config = getattr(cls, "Config", None)
     facts: dict[str, Any] = {

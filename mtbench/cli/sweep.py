@@ -16,7 +16,7 @@ from mtbench.cli.run import carry_out
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mtbench.record import Written
+    from mtbench.record.store import Written
 
 FOLDER = Path("sweeps")
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mtbench.board.summary import Group
-    from mtbench.record import Record, Written
+    from mtbench.record.form import Record
+    from mtbench.record.store import Written
     from mtbench.schema import Task
 
 HEAD_WIDTH = 18

@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mtbench.inputs import Opened
+    from mtbench import InputReader
 
 
 BLOCKS = 64
@@ -47,7 +47,7 @@ class Batch:
     its label is known and, for a task with ``given``, the given task is positive. ``rows`` (B,) are positions in the
     prepared table. ``inputs`` holds what the model asked for beyond features, a named tuple of tensors each.
 
-    The rows of a whole split are a batch too, from which others are taken: ``asked`` and ``given`` are then the inputs
+    The rows of a whole split are a batch too, from which others are taken: ``asked`` and ``pooled`` are then the inputs
     that batches taken from it get as ``inputs``, or pooled into further ``numeric`` and ``multi`` columns.
     """
 
@@ -58,8 +58,8 @@ class Batch:
     mask: Tensor
     multi: Mapping[str, Ragged] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    asked: Mapping[str, Opened] = field(default_factory=dict)
-    given: Mapping[str, Opened] = field(default_factory=dict)
+    asked: Mapping[str, InputReader] = field(default_factory=dict)
+    pooled: Mapping[str, InputReader] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,7 +69,7 @@ class Batch:
         at = self.rows[rows]
         multi = {name: lists.take(rows) for name, lists in self.multi.items()}
         numeric = [self.numeric[rows]]
-        for opened in self.given.values():
+        for opened in self.pooled.values():
             lists, numbers = opened.pooled(opened.take(at))
             multi.update(lists)
             numeric += [] if numbers is None else [numbers]

@@ -17,6 +17,7 @@ import platformdirs
 from filelock import FileLock
 
 from mtbench.errors import MTBenchError
+from mtbench.files import dump_canonical_json, hash_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,16 +29,6 @@ ABANDONED_AFTER = 24 * 3600  # seconds without a new file
 def cache_root() -> Path:
     """Return the folder for everything that can be made again: ``MTBENCH_CACHE``, else the user's cache folder."""
     return Path(os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench"))
-
-
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def content_hash(value: Any) -> str:
-    """Return the sha256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 @contextmanager
@@ -59,7 +50,7 @@ def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     Of several processes that want it, one makes it and the others wait. Raises MTBenchError if the cache cannot be
     written.
     """
-    folder = cache_root() / kind / content_hash(recipe)
+    folder = cache_root() / kind / hash_json(recipe)
     if _whole(folder):
         return folder
     with writing():
@@ -117,7 +108,7 @@ def _stamp(path: Path, known: _Stamp | None = None) -> _Stamp:
 
 def _write_manifest(folder: Path, stamps: Mapping[str, _Stamp]) -> None:
     part = folder / f".{uuid4().hex}"
-    part.write_text(canonical_json({"files": stamps}))
+    part.write_text(dump_canonical_json({"files": stamps}))
     part.replace(folder / MANIFEST)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from mtbench.data.batches import Batch, Ragged
 from mtbench.data.gates import Finding
-from mtbench.errors import MTBenchError, suggestion
+from mtbench.errors import MTBenchError, suggest
 from mtbench.schema import DataSpec, Schema
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from mtbench.inputs import Opened
+    from mtbench import InputReader
 
 
 class Columns:
@@ -36,16 +36,16 @@ class Columns:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         self.schema = Schema.model_validate(self.meta["schema"])
-        self.asked: Mapping[str, Opened] = {}
-        self.given: Mapping[str, Opened] = {}
+        self.asked: Mapping[str, InputReader] = {}
+        self.pooled: Mapping[str, InputReader] = {}
         self.test_opened = 0
 
     def __reduce__(self) -> tuple[Callable[..., Columns], tuple[Any, ...]]:
-        return _with_inputs, (self.folder, self.asked, self.given)
+        return _with_inputs, (self.folder, self.asked, self.pooled)
 
-    def with_inputs(self, asked: Mapping[str, Opened], given: Mapping[str, Opened]) -> Columns:
+    def with_inputs(self, asked: Mapping[str, InputReader], pooled: Mapping[str, InputReader]) -> Columns:
         """Return these columns with inputs for the model that asked, and given ones pooled into further columns."""
-        return _with_inputs(self.folder, asked, given)
+        return _with_inputs(self.folder, asked, pooled)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,12 +75,12 @@ class Columns:
             centre.append(float(known.mean()) if len(known) else 0.0)
             scale.append(float(known.std()) if len(known) else 1.0)
         multi, numeric = dict(self.meta["multi"]), list(self.meta["numeric"])
-        for given, opened in self.given.items():
-            lists, numbers = opened.features()
+        for input_name, reader in self.pooled.items():
+            lists, numbers = reader.features()
             for name in (*lists, *numbers):
                 if name in {*self.meta["categorical"], *multi, *numeric}:
                     raise MTBenchError(
-                        f"the input '{given}' gives a feature '{name}', and there is one of that name; rename the "
+                        f"the input '{input_name}' gives a feature '{name}', and there is one of that name; rename the "
                         "dataset's, or leave the input out"
                     )
             multi.update(lists)
@@ -92,7 +92,7 @@ class Columns:
             numeric=tuple(numeric),
             centre=tuple(centre),
             scale=tuple(scale),
-            inputs={name: opened.spec for name, opened in self.asked.items()},
+            inputs={name: reader.spec for name, reader in self.asked.items()},
         )
 
     @cached_property
@@ -150,7 +150,7 @@ class Columns:
         texts = self.schema.texts
         if column not in texts:
             raise MTBenchError(
-                f"dataset '{self.meta['dataset']}' has no text '{column}'{suggestion(column, texts)}; "
+                f"dataset '{self.meta['dataset']}' has no text '{column}'{suggest(column, texts)}; "
                 f"its texts are: {', '.join(texts) or 'none'}"
             )
         return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")["text"]
@@ -193,11 +193,11 @@ class Columns:
             mask=self._tensor("mask", part),
             multi=multi,
             asked=self.asked,
-            given=self.given,
+            pooled=self.pooled,
         )
 
 
-def _with_inputs(folder: Path, asked: Mapping[str, Opened], given: Mapping[str, Opened]) -> Columns:
+def _with_inputs(folder: Path, asked: Mapping[str, InputReader], pooled: Mapping[str, InputReader]) -> Columns:
     columns = Columns(folder)
-    columns.asked, columns.given = asked, given
+    columns.asked, columns.pooled = asked, pooled
     return columns

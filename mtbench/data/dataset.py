@@ -36,6 +36,7 @@ class Dataset(ABC, Generic[C_co]):
     rows or values than before: it is part of the cache key and of every record.
     """
 
+    plugin_kind: ClassVar[str] = "dataset"
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
     card: ClassVar[Card]
     version: ClassVar[int] = 1

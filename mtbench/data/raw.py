@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from mtbench.data import cache, encode, splits
 from mtbench.data.scratch import BLOCK, Scratch, ahead
-from mtbench.errors import MTBenchError, suggestion
+from mtbench.errors import MTBenchError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -205,7 +205,7 @@ def _check_columns(name: str, schema: Schema, found: pa.Schema) -> None:
     for column in wanted:
         count = found.names.count(column)
         if not count:
-            raise MTBenchError(f"dataset '{name}' has no column '{column}'{suggestion(column, found.names)}")
+            raise MTBenchError(f"dataset '{name}' has no column '{column}'{suggest(column, found.names)}")
         if count > 1:
             raise MTBenchError(f"dataset '{name}' has {count} columns named '{column}'; rename all but one")
     for column in schema.texts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtbench.data.scratch import blocks
-from mtbench.errors import MTBenchError, suggestion
+from mtbench.errors import MTBenchError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,7 @@ def official_parts(names: np.ndarray, first: int = 0) -> np.ndarray:
     if (part < 0).any():
         row = int((part < 0).argmax())
         raise MTBenchError(
-            f"the official split of row {first + row + 1} is {names[row]!r}{suggestion(names[row], NAMES)}; "
+            f"the official split of row {first + row + 1} is {names[row]!r}{suggest(names[row], NAMES)}; "
             "it must be 'train', 'valid' or 'test'"
         )
     return part

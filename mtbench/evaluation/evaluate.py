@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
-from mtbench.record import Cell, Part, undefined_key
+from mtbench.record.form import MetricValues, Part, undefined_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Results(Part):
     """What came out: task -> metric -> values, the seeds they belong to, and why values are undefined."""
 
     seeds: list[int]
-    values: dict[str, dict[str, Cell]]
+    values: dict[str, dict[str, MetricValues]]
     undefined: dict[str, str] = Field(description="'task.metric.split.seed' -> the reason.")
 
 
@@ -50,6 +50,12 @@ def best(metric: AnyMetric) -> float:
         name = (metric if isinstance(metric, type) else type(metric)).__name__
         raise MTBenchError(f"metric {name} does not say what is better; set its attribute higher_is_better")
     return float(getattr(metric, "best", 1.0 if metric.higher_is_better else 0.0))
+
+
+def chance(metric: AnyMetric) -> float | None:
+    """Return the value of a model that knows nothing, None where that depends on the data or the metric names none."""
+    value = getattr(metric, "chance", None)
+    return None if value is None else float(value)
 
 
 def version(metric: AnyMetric) -> int:
@@ -145,7 +151,7 @@ class Evaluation:
 
         values = {
             task: {
-                name: Cell(
+                name: MetricValues(
                     valid=[value(task, name, "valid", seed) for seed in self._seeds],
                     test=[value(task, name, "test", seed) for seed in self._seeds],
                 )

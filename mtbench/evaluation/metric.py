@@ -22,7 +22,8 @@ class Metric(torchmetrics.Metric):
 
     ``update(preds, target, indexes)`` takes probabilities (binary) or values (regression), labels and, for ``grouped``
     metrics, the group (user) of each row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises
-    :class:`UndefinedMetricError`. ``best`` is the value of a perfect model. ``version`` is raised whenever the value
+    :class:`UndefinedMetricError`. ``best`` is the value of a perfect model, and ``chance`` that of one that knows
+    nothing, None where it depends on the data: relative changes count from it. ``version`` is raised whenever the value
     changes for the same predictions: records of different metric versions are never compared.
     """
 
@@ -31,6 +32,7 @@ class Metric(torchmetrics.Metric):
     kinds: ClassVar[tuple[Literal["binary", "regression"], ...]] = ("binary",)
     grouped: ClassVar[bool] = False
     best: ClassVar[float] = 1.0
+    chance: ClassVar[float | None] = None
     version: ClassVar[int] = 1
 
     def update(self, preds: Tensor, target: Tensor, indexes: Tensor | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mtbench.errors import MTBenchError
-from mtbench.record import atomically
+from mtbench.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +77,7 @@ def write(predictions: Iterable[pa.Table], path: Path) -> int:
             for one in predictions:
                 writer.write_table(one)
 
-    atomically(path, fill)
+    write_atomically(path, fill)
     return int(pq.read_metadata(path).num_rows)
 
 
@@ -97,9 +96,3 @@ def read(path: Path) -> pa.Table:
             "with the types that mtbench writes"
         )
     return predictions
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of the file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mtbench.record import Part
+from mtbench.record.form import Part
 
 
 class TaskReplicates(Part):

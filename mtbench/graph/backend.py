@@ -20,7 +20,7 @@ INSTALL = "pip install 'dgl>=2.1,<2.2'"
 
 
 @cache
-def dgl() -> ModuleType:
+def load_dgl() -> ModuleType:
     """Return the module ``dgl``, loaded on the first call.
 
     Raises MTBenchError if it is absent or does not load.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.graph.backend import dgl
+from mtbench.errors import MTBenchError, suggest
+from mtbench.graph.backend import load_dgl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def _subtracted(matrix: Tensor, at: Tensor, weights: Tensor) -> Tensor:
     return torch.sparse_csr_tensor(offsets, columns, values, matrix.shape, check_invariants=False)
 
 
-def adjacency_of(
+def make_adjacency(
     user: np.ndarray, item: np.ndarray, weight: np.ndarray, users: int, items: int
 ) -> tuple[Adjacency, np.ndarray]:
     """Return the adjacency of weighted events, and each event's pair: its position in ``by_user`` (events,)."""
@@ -125,7 +125,9 @@ class InteractionGraph:
             edges["user", task, "item"] = user, item
             edges["item", f"rev_{task}", "user"] = item, user
             times[task] = torch.from_numpy(np.asarray(self.time[at]))
-        graph = dgl().heterograph(edges, num_nodes_dict={"user": self.users, "item": self.items}, idtype=torch.int32)
+        graph = load_dgl().heterograph(
+            edges, num_nodes_dict={"user": self.users, "item": self.items}, idtype=torch.int32
+        )
         for task, time in times.items():
             graph.edges[task].data["time"] = graph.edges[f"rev_{task}"].data["time"] = time
         return graph
@@ -135,7 +137,7 @@ class InteractionGraph:
         if task is None:
             return self.tasks
         if task not in self.tasks:
-            raise MTBenchError(f"the graph has no task '{task}'{suggestion(task, self.tasks)}; it has {self.tasks}")
+            raise MTBenchError(f"the graph has no task '{task}'{suggest(task, self.tasks)}; it has {self.tasks}")
         return (task,)
 
     def csr(self, task: str | None = None, device: torch.device | str = "cpu") -> Adjacency:
@@ -148,7 +150,7 @@ class InteractionGraph:
             columns = [self.tasks.index(one) for one in self.chosen(task)]
             weight = self.positive[:, columns].sum(1)
             at = np.flatnonzero(weight)
-            adjacency, _ = adjacency_of(self.user[at], self.item[at], weight[at], self.users, self.items)
+            adjacency, _ = make_adjacency(self.user[at], self.item[at], weight[at], self.users, self.items)
             made[task, str(device)] = adjacency.to(device)
         return made[task, str(device)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from mtbench.graph.backend import dgl
+from mtbench.graph.backend import load_dgl
 from mtbench.graph.interaction_graph import Adjacency
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class _DGLSums:
     def __call__(self, x_users: Tensor, x_items: Tensor) -> tuple[Tensor, Tensor]:
         y_users, y_items = torch.zeros_like(x_users), torch.zeros_like(x_items)
         for task in self.tasks:
-            y_users = y_users + dgl().ops.copy_u_sum(self.graph[f"rev_{task}"], x_items)
-            y_items = y_items + dgl().ops.copy_u_sum(self.graph[task], x_users)
+            y_users = y_users + load_dgl().ops.copy_u_sum(self.graph[f"rev_{task}"], x_items)
+            y_items = y_items + load_dgl().ops.copy_u_sum(self.graph[task], x_users)
         return y_users, y_items
 
 

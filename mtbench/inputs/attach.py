@@ -1,4 +1,4 @@
-"""Makes the inputs of a plan, or finds them in the cache, and gives them to the prepared columns."""
+"""Makes inputs, or finds them in the cache, and gives them to the prepared columns."""
 
 from __future__ import annotations
 
@@ -9,43 +9,38 @@ from mtbench.data import cache
 from mtbench.inputs.interactions import interactions_of, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from mtbench.data.columns import Columns
-    from mtbench.experiment import PlannedInput
-    from mtbench.inputs.input import Opened
+    from mtbench.inputs.input import Input, InputReader, SourcedInput
 
 RECIPE = 1
 """Raised whenever interactions or rows are made otherwise than before."""
 
 
-def opened(planned: PlannedInput, source: str, columns: Columns) -> Opened:
-    """Return an input of these columns; ``source`` is the digest of the plugin's code."""
+def attach_inputs(columns: Columns, asked: Mapping[str, SourcedInput], pooled: Mapping[str, SourcedInput]) -> Columns:
+    """Return the columns with inputs by name: those that the model asked for, and those pooled for any model."""
+    return columns.with_inputs(
+        {name: _open(name, sourced, columns) for name, sourced in asked.items()},
+        {name: _open(name, sourced, columns) for name, sourced in pooled.items()},
+    )
+
+
+def _open(name: str, sourced: SourcedInput, columns: Columns) -> InputReader:
+    asked = sourced.input
     recipe = {
         "recipe": RECIPE,
         "columns": columns.folder.name,
-        "input": planned.name,
-        "settings": planned.input.config.model_dump(mode="json"),
-        "version": planned.input.version,
-        "source": source,
+        "input": name,
+        "settings": asked.config.model_dump(mode="json"),
+        "version": asked.version,
+        "source": sourced.source,
     }
-    return planned.input.open(cache.entry("inputs", recipe, partial(_build, planned=planned, columns=columns)))
+    return asked.open(cache.entry("inputs", recipe, partial(_build, asked=asked, columns=columns)))
 
 
-def _build(folder: Path, *, planned: PlannedInput, columns: Columns) -> None:
+def _build(folder: Path, *, asked: Input[Any], columns: Columns) -> None:
     with cache.writing():
-        planned.input.build(interactions_of(columns), rows_of(columns), columns, folder)
-
-
-def attached(
-    columns: Columns, asked: Sequence[tuple[PlannedInput, str]], given: Sequence[tuple[PlannedInput, str]]
-) -> Columns:
-    """Return the columns with inputs: those that the model asked for, and those pooled into columns for any model.
-
-    Each comes with the digest of its plugin's code.
-    """
-    return columns.with_inputs(
-        {planned.name: opened(planned, source, columns) for planned, source in asked},
-        {planned.name: opened(planned, source, columns) for planned, source in given},
-    )
+        asked.build(interactions_of(columns), rows_of(columns), columns, folder)

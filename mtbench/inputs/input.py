@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from mtbench.schema import Settings
 
@@ -41,6 +41,7 @@ class Input(ABC, Generic[C_co]):
     beyond mtbench's own: an experiment is refused where one is missing.
     """
 
+    plugin_kind: ClassVar[str] = "input"
     Config: ClassVar[type[InputConfig]] = InputConfig
     version: ClassVar[int] = 1
     transductive: ClassVar[bool] = False
@@ -58,11 +59,18 @@ class Input(ABC, Generic[C_co]):
         """Write into ``folder`` what :meth:`open` needs; ``columns`` is for features and texts, never for labels."""
 
     @abstractmethod
-    def open(self, folder: Path) -> Opened:
+    def open(self, folder: Path) -> InputReader:
         """Return what :meth:`build` wrote, memory-mapped."""
 
 
-class Opened(ABC):
+class SourcedInput(NamedTuple):
+    """An input with the digest of its plugin's code."""
+
+    input: Input[Any]
+    source: str
+
+
+class InputReader(ABC):
     """An input that is ready to be given to rows.
 
     ``spec`` tells a model what to build for it: counts of nodes, widths.
@@ -75,7 +83,7 @@ class Opened(ABC):
         """Return the input of the rows at these positions of the prepared table, on their device."""
 
     @abstractmethod
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Opened:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> InputReader:
         """Return a copy on ``device``."""
 
     def features(self) -> tuple[Mapping[str, int], tuple[str, ...]]:

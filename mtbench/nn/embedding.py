@@ -13,8 +13,7 @@ from mtbench.nn.dropout import Dropout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class FusedTable(nn.Module):

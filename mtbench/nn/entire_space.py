@@ -11,8 +11,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import Task
+    from mtbench import Batch, Task
 
 
 class EntireSpace(nn.Module):

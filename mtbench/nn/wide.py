@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from mtbench.nn.embedding import FusedTable
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class Wide(FusedTable):

@@ -11,12 +11,12 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from mtbench.experiment import PlannedInput
-from mtbench.inputs.attach import attached
-from mtbench.reading import validated
+from mtbench.inputs.attach import attach_inputs
+from mtbench.inputs.input import SourcedInput
 from mtbench.registry import Registry
 from mtbench.schema import Component, Feature, Schema, Split, Task
 from mtbench.testing.inputs import InMemory
+from mtbench.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,15 +100,14 @@ def _examples(tasks: tuple[Task, ...], inputs: tuple[str, ...]) -> Columns:
         if not inputs:
             return InMemory(table(tasks), schema(tasks)).prepared(SPLIT)
         registry = Registry.load()
-        asked = []
+        asked = {}
         for text in inputs:
             component = Component.model_validate_json(text)
             cls = registry.resolve("input", component.name)
-            config = validated(cls.Config, component.settings, f"input '{component.name}'")
-            asked.append(
-                (PlannedInput(component.name, cls(config)), registry.provenance("input", component.name).sha256)
-            )
-        return attached(_examples(tasks, ()), asked, ())
+            config = validate(cls.Config, component.settings, f"input '{component.name}'")
+            source = registry.provenance("input", component.name).sha256
+            asked[component.name] = SourcedInput(cls(config), source)
+        return attach_inputs(_examples(tasks, ()), asked, {})
 
 
 @cache

@@ -26,14 +26,17 @@ class Balancer(nn.Module):
     ``packages`` are the distributions that it needs beyond mtbench's own. ``distributed`` says whether several
     processes, of which each sees a part of the batch, train as one would: they do where the loss is linear in the
     losses, with weights that do not depend on the batch. ``row_wise`` says whether it can do with sparse gradients of
-    embeddings. With ``revisits``, :meth:`after_step` is called.
+    embeddings. With ``revisits``, :meth:`after_step` is called. A ``searched`` one is among those that a
+    sweep tries.
     """
 
+    plugin_kind: ClassVar[str] = "balancer"
     Config: ClassVar[type[Settings]] = Settings
     packages: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[bool] = False
     row_wise: ClassVar[bool] = True
     revisits: ClassVar[bool] = False
+    searched: ClassVar[bool] = False
     learning_rate: float | None = None
 
     def __init__(self, config: Settings, tasks: Sequence[Task]) -> None:

@@ -14,19 +14,20 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from mtbench.errors import MTBenchError
+from mtbench.training.display import RunDisplay, StepProgress
 from mtbench.training.memory import keep_freed
 from mtbench.training.module import TrainingModule
-from mtbench.training.progress import Display, StepProgress
 from mtbench.training.selection import LAST, Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from mtbench.data.columns import Columns
-    from mtbench.experiment import Plan, Training
+    from mtbench.experiment import Training
     from mtbench.model import MultiTaskModel
-    from mtbench.training.selection import Scorer
+    from mtbench.plan import Plan
+    from mtbench.training.scoring import Scorer
 
 
 def device(training: Training) -> torch.device:
@@ -54,12 +55,14 @@ def fit(
     seed: int,
     folder: Path,
     name: str,
-    display: Display | None,
+    display: RunDisplay | None,
+    make_callbacks: Callable[[], Sequence[pl.Callback]] = tuple,
     observers: Sequence[pl.Callback] = (),
 ) -> Selection:
     """Train until validation no longer improves; return what was chosen, with its weights in ``folder``.
 
-    Goes on from the last epoch that ``folder`` holds. ``observers`` are called after the selection, and may set
+    Goes on from the last epoch that ``folder`` holds. ``make_callbacks`` gives what is called before the selection;
+    ``observers`` are called after it, and may set
     ``trainer.should_stop``. Raises MTBenchError if a loss is not finite.
     """
     training = plan.experiment.training
@@ -72,12 +75,14 @@ def fit(
     if display is not None:
         display.begin(name, -(-columns.counts["train"] // training.rows_per_step) * training.max_epochs)
     if not selection.finished:
-        balancer = copy.deepcopy(plan.balancer)
-        module = TrainingModule(model, balancer, scorer, columns, training, seed, plan.registry.files)
-        callbacks = [StepProgress(display), *plan.registry.callbacks(plan.experiment), selection, *observers]
+        balancer = copy.deepcopy(plan.balancer.balancer)
+        module = TrainingModule(model, balancer, scorer, columns, training, seed, plan.plugin_files)
+        callbacks = [StepProgress(display), *make_callbacks(), selection, *observers]
         try:
             with quiet():
-                trainer(training, callbacks, folder).fit(module, ckpt_path=last if started else None, weights_only=True)
+                make_lightning_trainer(training, callbacks, folder).fit(
+                    module, ckpt_path=last if started else None, weights_only=True
+                )
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         except ProcessRaisedException as error:
@@ -90,7 +95,7 @@ def fit(
     return selection
 
 
-def trainer(training: Training, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+def make_lightning_trainer(training: Training, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
     """Return Lightning's trainer as these settings ask, without logs, checkpoints and bars of its own."""
     where = device(training)
     # spawned processes work from a script, a notebook and a test alike

@@ -19,6 +19,7 @@ from mtbench.nn.embedding import FusedTable
 from mtbench.registry import Registry
 from mtbench.training.balancing import GradientBalancer
 from mtbench.training.optimizers import RowWise
+from mtbench.training.scoring import Predicted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,19 +29,12 @@ if TYPE_CHECKING:
     from mtbench.experiment import Training
     from mtbench.model import MultiTaskModel
     from mtbench.training.balancing import Balancer
-    from mtbench.training.selection import Scorer
+    from mtbench.training.scoring import Scorer
 
 FINITE_CHECK_EVERY = 50
 DEVICE_SHARE = 0.25
 PROBE_ROWS = 64
 """Rows of each task by which the parameters that tasks share are found."""
-
-
-class Predicted(NamedTuple):
-    """Predictions of some rows: ``rows`` (n,) are positions in the prepared table, ``values`` (n, tasks)."""
-
-    rows: np.ndarray
-    values: np.ndarray
 
 
 class Validated(NamedTuple):

@@ -13,24 +13,28 @@ from mtbench.training.fit import device, fit
 from mtbench.training.module import predict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytorch_lightning import Callback
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
-    from mtbench.experiment import Plan
     from mtbench.model import ModelConfig, MultiTaskModel
-    from mtbench.record import SeedRun
+    from mtbench.plan import Plan
+    from mtbench.record.form import SeedRun
+    from mtbench.training.display import RunDisplay
     from mtbench.training.efficiency import Cost
-    from mtbench.training.progress import Display
-    from mtbench.training.selection import Scorer, Selection
+    from mtbench.training.scoring import Scorer
+    from mtbench.training.selection import Selection
 
 
 @dataclass
 class Networks:
-    """A network with its settings; ``folder`` gets what its trainings are resumed from, ``observers`` see each."""
+    """A network with its settings; ``folder`` gets what its trainings are resumed from.
+
+    ``make_callbacks`` gives each training the callbacks of plugins, ``observers`` see what was chosen.
+    """
 
     name: str
     cls: type[MultiTaskModel]
@@ -39,6 +43,7 @@ class Networks:
     columns: Columns
     scorer: Scorer
     folder: Path
+    make_callbacks: Callable[[], Sequence[Callback]] = tuple
     observers: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
@@ -50,11 +55,12 @@ class Networks:
         torch.manual_seed(seed)
         return self.cls(self.config, self.columns.spec)
 
-    def fit(self, seed: int, display: Display | None) -> TrainedNetwork:
+    def fit(self, seed: int, display: RunDisplay | None) -> TrainedNetwork:
         """Train until validation no longer improves, from the last epoch that the folder holds."""
         selection = fit(
             self.plan, self.columns, self.scorer, self.build(seed), seed=seed, folder=self.folder / f"seed-{seed}",
-            name=f"{self.name}, seed {seed}", display=display, observers=self.observers,
+            name=f"{self.name}, seed {seed}", display=display,
+            make_callbacks=self.make_callbacks, observers=self.observers,
         )  # fmt: skip
         return TrainedNetwork(self, seed, selection)
 

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 
 from mtbench.errors import MTBenchError
-from mtbench.record import SeedRun
+from mtbench.record.form import SeedRun
 from mtbench.training import efficiency
-from mtbench.training.module import Predicted
+from mtbench.training.scoring import Predicted
 
 if TYPE_CHECKING:
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
     from mtbench.model import Reference
     from mtbench.schema import Settings
+    from mtbench.training.display import RunDisplay
     from mtbench.training.efficiency import Cost
-    from mtbench.training.progress import Display
-    from mtbench.training.selection import Scorer
+    from mtbench.training.scoring import Scorer
 
 
 @dataclass
@@ -42,7 +42,7 @@ class References:
         """Return the model before its fit."""
         return self.cls(self.config, self.columns.spec, self.columns.schema, seed)
 
-    def fit(self, seed: int, display: Display | None) -> FittedReference:
+    def fit(self, seed: int, display: RunDisplay | None) -> FittedReference:
         """Fit the model and score it on the validation rows."""
         name, tasks = f"{self.name}, seed {seed}", self.columns.schema.tasks
         if display is not None:

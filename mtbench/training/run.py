@@ -5,46 +5,31 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from filelock import FileLock, Timeout
 
-from mtbench import __version__
-from mtbench import experiment as experiments
-from mtbench import record as records_
-from mtbench.data.prepare import prepare
 from mtbench.errors import BusyError, MTBenchError
 from mtbench.evaluation import evaluate, predictions
-from mtbench.inputs.attach import attached
-from mtbench.model import Reference
-from mtbench.record import (
-    BenchmarkPart,
-    Budget,
-    DatasetPart,
-    InputPart,
-    InputsPart,
-    Measured,
-    MetricPart,
-    PluginPart,
-    Predictions,
-    Recipe,
-    Record,
-    SeedRun,
-    SplitPart,
-    Tuning,
-    Written,
-)
-from mtbench.registry import Kind, Registry
+from mtbench.experiment import load_experiment, name_source
+from mtbench.files import hash_file
+from mtbench.plan import make_plan
+from mtbench.provenance import find_versions
+from mtbench.record import store
+from mtbench.record.form import NAME_DIGITS, Measured, Predictions, Record
+from mtbench.record.store import Written
+from mtbench.registry import Registry
 from mtbench.training import efficiency
-from mtbench.training.networks import Networks
-from mtbench.training.progress import Display
-from mtbench.training.references import References
-from mtbench.training.selection import Scorer
+from mtbench.training.display import RunDisplay
+from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
+from mtbench.training.recipe import DEFAULT, find_code, find_other_code, make_recipe
+from mtbench.training.scoring import Scorer
+from mtbench.training.trainers import make_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,11 +38,11 @@ if TYPE_CHECKING:
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
-    from mtbench.experiment import Experiment, Plan, PlannedInput, PlannedModel
-    from mtbench.model import ModelConfig
-    from mtbench.training.efficiency import Cost
+    from mtbench.experiment import Experiment
+    from mtbench.plan import Plan, PlannedModel
+    from mtbench.record.form import BenchmarkPart, Budget, Tuning
+    from mtbench.training.trainers import Trained
 
-DEFAULT = Budget()
 WORK = ".work"
 
 
@@ -79,158 +64,51 @@ def run(
     ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and
     ``plugins`` single plugin files. With ``resume``, records that are there are kept and interrupted trainings go on
     from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. ``budget``
-    says how the settings were chosen, and ``tuning`` what came of that; ``benchmark`` is the one that the experiment is
+    says how the settings were chosen, and ``tuning`` holds the trials; ``benchmark`` is the one that the experiment is
     part of. Raises MTBenchError for a user's mistake, BusyError if another process is at the same work.
     """
     registry = Registry.load([Path(file) for file in plugins])
-    experiment = experiments.load(source, overrides)
-    plan = experiments.plan(experiment, registry, experiments.place_of(source))
+    experiment = load_experiment(source, overrides)
+    plan = make_plan(experiment, registry, name_source(source))
     folder = Path(records)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise MTBenchError(f"{folder} is a file; name a folder for the records") from error
-    with Display(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
+    with RunDisplay(len(plan.models) * len(experiment.seeds)) if progress else nullcontext() as display:
         columns = prepare_data(plan)
-        plan = sized(plan, columns)
+        plan = set_batch_size(plan, columns)
         if display is not None:
             counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
             display.say(f"{experiment.dataset.name}: {counts} rows")
             for finding in columns.findings:
                 display.warn(finding.message)
         scorer = Scorer(columns, plan.metrics)
+
+        def make_callbacks() -> Sequence[Callback]:
+            return registry.callbacks(experiment)
+
         # all recipes first: they hash the code that was loaded, which may change on disk while it runs
-        runners = [
-            _Runner(plan, with_inputs(plan, columns, model), scorer, model, folder, display, budget, tuning, benchmark)
+        model_runs = [
+            _ModelRun(
+                plan, add_inputs(plan, columns, model), scorer, model, folder, make_callbacks, display, budget, tuning,
+                benchmark,
+            )
             for model in plan.models
-        ]
+        ]  # fmt: skip
         written = []
-        for runner in runners:
-            done = records_.find(folder, runner.recipe.key) if resume else None
+        for model_run in model_runs:
+            done = model_run.find() if resume else None
             if done is None:
-                done = runner.run_alone(resume=resume)
+                done = model_run.run_alone(resume=resume)
                 registry.record_written(*done)
-            elif display is not None:
-                display.say(f"{runner.model.name}: its record is there: {done.path}")
             written.append(done)
             on_record(done)
     return written
 
 
-def prepare_data(plan: Plan) -> Columns:
-    """Return the prepared columns of a plan's dataset."""
-    experiment = plan.experiment
-    provenance = plan.registry.provenance("dataset", experiment.dataset.name)
-    return prepare(
-        experiment.dataset.name, plan.dataset, plan.split, source=provenance.sha256, warmup=experiment.inputs.warmup
-    )
-
-
-def sized(plan: Plan, columns: Columns) -> Plan:
-    """Return the plan with the batch size that it means for these rows."""
-    training = plan.experiment.training.for_rows(columns.counts["train"])
-    return replace(plan, experiment=plan.experiment.model_copy(update={"training": training}))
-
-
-def with_inputs(plan: Plan, columns: Columns, model: PlannedModel) -> Columns:
-    """Return the columns with what the model asks for and what the experiment gives to all."""
-
-    def of(planned: Sequence[PlannedInput]) -> list[tuple[PlannedInput, str]]:
-        return [(one, plan.registry.provenance("input", one.name).sha256) for one in planned]
-
-    return attached(columns, of(model.inputs), of(plan.given))
-
-
-def recipe_of(
-    plan: Plan, columns: Columns, model: PlannedModel, budget: Budget = DEFAULT, benchmark: BenchmarkPart | None = None
-) -> Recipe:
-    """Return everything that goes into a record."""
-    experiment, registry = plan.experiment, plan.registry
-    network = not issubclass(model.cls, Reference)
-
-    def part(kind: Kind, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-        return {"name": name, "settings": settings, "provenance": registry.provenance(kind, name)}
-
-    def inputs(planned: Sequence[PlannedInput]) -> list[InputPart]:
-        return [
-            InputPart(
-                **part("input", one.name, one.input.config.model_dump(mode="json")),
-                version=one.input.version,
-                transductive=one.input.transductive,
-            )
-            for one in planned
-        ]
-
-    return Recipe(
-        mtbench=__version__,
-        dataset=DatasetPart(
-            **part("dataset", experiment.dataset.name, columns.meta["settings"]),
-            version=columns.meta["version"],
-            files=columns.meta["files"],
-        ),
-        split=SplitPart(settings=columns.meta["split"], rows=columns.counts, fingerprints=columns.meta["fingerprints"]),
-        tasks=list(plan.schema.tasks),
-        metrics={
-            name: MetricPart(
-                version=evaluate.version(metric),
-                higher_is_better=bool(metric.higher_is_better),
-                best=evaluate.best(metric),
-                provenance=registry.provenance("metric", name),
-            )
-            for name, metric in plan.metrics.items()
-        },
-        inputs=InputsPart(warmup=experiment.inputs.warmup, asked=inputs(model.inputs), given=inputs(plan.given)),
-        model=PluginPart(**part("model", model.name, model.config.model_dump(mode="json"))),
-        balancer=PluginPart(**part("balancer", experiment.balancer.name, plan.balancer.config.model_dump(mode="json")))
-        if network
-        else None,
-        training=experiment.training.model_dump(mode="json", exclude=experiments.PLACEMENT) if network else {},
-        seeds=list(experiment.seeds),
-        budget=budget,
-        benchmark=benchmark,
-    )
-
-
-class Trained(Protocol):
-    """A model after the training with one seed."""
-
-    def summary(self) -> SeedRun:
-        """Return how it went."""
-
-    def predict(self, rows: Batch) -> np.ndarray:
-        """Return the predictions of a split, (rows, tasks)."""
-
-
-class Trainer(Protocol):
-    """One model of an experiment, however it is trained."""
-
-    def build(self, seed: int) -> object:
-        """Return the model before its training. Raises MTBenchError for a dataset that it cannot do with."""
-
-    def fit(self, seed: int, display: Display | None) -> Trained:
-        """Train it with one seed."""
-
-    def cost(self, trained: Any, batch: Batch) -> Cost:
-        """Return what it costs, measured on a batch."""
-
-
-def trainer_of(
-    plan: Plan,
-    columns: Columns,
-    scorer: Scorer,
-    model: PlannedModel,
-    folder: Path,
-    observers: Sequence[Callback] = (),
-) -> Trainer:
-    """Return what trains a model of a plan; ``observers`` see every epoch of a network."""
-    name, cls, config = model.name, model.cls, model.config
-    if issubclass(cls, Reference):
-        return References(name, cls, config, columns, scorer)
-    return Networks(name, cls, cast("ModelConfig", config), plan, columns, scorer, folder, observers)
-
-
 @dataclass
-class _Runner:
+class _ModelRun:
     """One model of the experiment, from its first seed to its record."""
 
     plan: Plan
@@ -238,15 +116,29 @@ class _Runner:
     scorer: Scorer
     model: PlannedModel
     folder: Path
-    display: Display | None
+    make_callbacks: Callable[[], Sequence[Callback]]
+    display: RunDisplay | None
     budget: Budget
     tuning: Tuning | None
     benchmark: BenchmarkPart | None
 
     def __post_init__(self) -> None:
-        self.recipe = recipe_of(self.plan, self.columns, self.model, self.budget, self.benchmark)
-        self.work = self.folder / WORK / self.recipe.key[: records_.NAME_DIGITS]
-        self.trainer = trainer_of(self.plan, self.columns, self.scorer, self.model, self.work)
+        self.recipe = make_recipe(self.plan, self.columns, self.model, self.budget, self.benchmark)
+        self.work = self.folder / WORK / self.recipe.key[:NAME_DIGITS]
+        self.trainer = make_trainer(self.plan, self.columns, self.scorer, self.model, self.work, self.make_callbacks)
+
+    def find(self) -> Written | None:
+        """Return the record that is there already; say which code has changed since the nearest one was written."""
+        done = store.find(self.folder, self.recipe)
+        if self.display is not None:
+            if done is not None:
+                self.display.say(f"{self.model.name}: its record is there: {done.path}")
+            elif changed := find_other_code(self.folder, self.recipe):
+                path, names = changed
+                self.display.say(
+                    f"{self.model.name}: trained again, for {path.name} was made by other code of {', '.join(names)}"
+                )
+        return done
 
     def run_alone(self, *, resume: bool) -> Written:
         """Run unless another process does; its lock ends with it, however it ends."""
@@ -288,10 +180,10 @@ class _Runner:
             bounds=self._bounds(test),
             measured=self._measured(trained, test_opened=self.columns.test_opened - opened),
             predictions=written,
+            baseline=self.plan.experiment.baseline,
         )
-        stem = record.file_stem
-        (self.work / "predictions.parquet").replace(self.folder / f"{stem}.parquet")
-        path = records_.write(record, self.folder)
+        (self.work / "predictions.parquet").replace(self.folder / f"{record.file_stem}.parquet")
+        path = store.write(record, self.folder)
         shutil.rmtree(self.work, ignore_errors=True)
         return Written(record, path)
 
@@ -335,8 +227,9 @@ class _Runner:
         return Measured(
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             environment=efficiency.environment(
-                (*self.model.cls.packages, *(self.plan.balancer.packages if self.recipe.balancer else ()))
+                (*self.model.cls.packages, *(self.plan.balancer.balancer.packages if self.recipe.balancer else ()))
             ),
+            versions=find_versions(name for name, _ in find_code(self.recipe.model_dump(mode="json")).values()),
             **self.trainer.cost(trained[self.recipe.seeds[0]], batch)._asdict(),
             seconds=sum(sum(run.seconds) for run in runs.values()),
             seeds=runs,
@@ -348,4 +241,4 @@ class _Runner:
     def _write_predictions(self, tables: Iterable[pa.Table]) -> Predictions:
         path = self.work / "predictions.parquet"
         lines = predictions.write(tables, path)
-        return Predictions(sha256=predictions.digest(path), rows=lines)
+        return Predictions(sha256=hash_file(path), rows=lines)

@@ -9,71 +9,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from mtbench.errors import MTBenchError
-from mtbench.evaluation.evaluate import best, improvement, score
-from mtbench.evaluation.metric import UndefinedMetricError
-from mtbench.record import SeedRun, atomically
+from mtbench.files import write_atomically
+from mtbench.record.form import SeedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from torchmetrics import Metric
-
-    from mtbench.data.columns import Columns
     from mtbench.experiment import Training
     from mtbench.schema import Task
-    from mtbench.training.module import Predicted, TrainingModule
+    from mtbench.training.module import TrainingModule
 
 LAST = "last.ckpt"
-
-
-class Scorer:
-    """Scores validation predictions by each task's primary metric.
-
-    The scalar that checkpoints and trials are chosen by is the mean over tasks of the share of the way from the
-    constant predictor to a perfect model, so that AUC and RMSE can be mixed.
-    """
-
-    def __init__(self, columns: Columns, metrics: Mapping[str, Metric]) -> None:
-        self.tasks = columns.schema.tasks
-        self.metrics = {task.name: metrics[task.primary] for task in self.tasks}
-        valid, train = columns.valid, columns.train
-        self.labels, self.mask = valid.labels.numpy(), valid.mask.numpy() > 0
-        self.users = columns.users(valid)
-        self.constant = {}
-        for column, task in enumerate(self.tasks):
-            mean = float(train.labels[:, column][train.mask[:, column] > 0].double().mean())
-            constant = self._score(task, column, np.full(len(self.labels), mean, np.float32))
-            if constant == best(self.metrics[task.name]):
-                raise MTBenchError(
-                    f"task '{task.name}': the constant prediction {mean:g} is perfect on the validation rows by "
-                    f"{task.primary}; there is nothing to learn: leave the task out"
-                )
-            self.constant[task.name] = constant
-
-    def _score(self, task: Task, column: int, values: np.ndarray) -> float:
-        known = self.mask[:, column]
-        users = None if self.users is None else self.users[known]
-        try:
-            return score(self.metrics[task.name], values[known], self.labels[known, column], users)
-        except UndefinedMetricError as error:
-            raise MTBenchError(
-                f"task '{task.name}': {task.primary} is undefined on the validation rows ({error}), and nothing can be "
-                "chosen by it; give split.valid more rows or the task another metric"
-            ) from error
-
-    def values(self, predicted: Predicted) -> dict[str, float]:
-        """Return each task's primary metric."""
-        return {
-            task.name: self._score(task, column, predicted.values[:, column]) for column, task in enumerate(self.tasks)
-        }
-
-    def improvements(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return each task's share of the way from the constant predictor to a perfect model."""
-        return {
-            name: improvement(value, self.constant[name], best(self.metrics[name])) for name, value in values.items()
-        }
 
 
 class Selection(pl.Callback):
@@ -168,6 +115,6 @@ class Selection(pl.Callback):
         if trainer.is_global_zero:
             for path in {self.weights(name) for name in self.names if chosen[name] == epoch}:
                 weights = pl_module.model.state_dict()
-                atomically(path, lambda part, weights=weights: torch.save(weights, part))  # type: ignore[misc]
+                write_atomically(path, lambda part, weights=weights: torch.save(weights, part))  # type: ignore[misc]
         trainer.should_stop = self.finished
         trainer.save_checkpoint(self.folder / LAST)

@@ -5,41 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtbench import experiment as experiments
-from mtbench import record as records_
 from mtbench.errors import BusyError, MTBenchError
+from mtbench.plan import make_plan
+from mtbench.record import store
 from mtbench.registry import Registry
-from mtbench.training.run import prepare_data, recipe_of, run, sized
+from mtbench.training.prepare import prepare_data, set_batch_size
+from mtbench.training.recipe import make_recipe
+from mtbench.training.run import run
 from mtbench.tuning.sweep import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mtbench.benchmark import Benchmark, Cell
+    from mtbench.benchmark import Benchmark, BenchmarkRow
     from mtbench.experiment import Experiment
-    from mtbench.record import Record, Written
+    from mtbench.record.form import Record
+    from mtbench.record.store import Written
 
 
 class Place(NamedTuple):
-    """A cell with its record, None where it is missing."""
+    """A row with its record, None where it is missing."""
 
-    cell: Cell
+    row: BenchmarkRow
     record: Record | None
 
 
 def status(
     benchmark: Benchmark, records: Path, registry: Registry, datasets: Sequence[str] = (), models: Sequence[str] = ()
 ) -> list[Place]:
-    """Return the cells of a benchmark and what a folder of records has of them; there may be no folder yet."""
+    """Return the rows of a benchmark and what a folder of records has of them; there may be no folder yet."""
     found = _records(records)
     return [
-        Place(cell, cell.found(found, benchmark.part, benchmark.settings(cell, registry)))
-        for cell in benchmark.cells(datasets, models)
+        Place(row, row.found(found, benchmark.part, benchmark.settings(row, registry)))
+        for row in benchmark.rows(datasets, models)
     ]
 
 
 def _records(folder: Path) -> list[Record]:
-    return [record for record, _ in records_.read_all(folder)[0]] if folder.is_dir() else []
+    return [record for record, _ in store.read_all(folder)[0]] if folder.is_dir() else []
 
 
 def fill(
@@ -58,26 +61,26 @@ def fill(
 ) -> list[Written]:
     """Make the records of a benchmark that a folder does not have, and return them.
 
-    Interrupted trainings and sweeps go on; a cell that another process works on is left to it. Raises MTBenchError,
-    once everything else is made, for the cells that failed, or whose data or code here are not the benchmark's.
+    Interrupted trainings and sweeps go on; a row that another process works on is left to it. Raises MTBenchError,
+    once everything else is made, for the rows that failed, or whose data or code here are not the benchmark's.
     """
     registry = Registry.load([Path(file) for file in plugins])
     written: list[Written] = []
     problems = []
-    for cell in benchmark.cells(datasets, models):
-        where = f"{cell.frozen.dataset.name}: {cell.label}"
+    for row in benchmark.rows(datasets, models):
+        where = f"{row.frozen.dataset.name}: {row.label}"
         try:
             # looked up each time: another process or machine may have brought it meanwhile
-            record = cell.found(_records(records), benchmark.part, benchmark.settings(cell, registry))
+            record = row.found(_records(records), benchmark.part, benchmark.settings(row, registry))
             if record is not None:
                 say(f"{where}: its record is there: {record.file_stem}")
                 continue
             say(where)
-            experiment = benchmark.experiment(cell, registry)
+            experiment = benchmark.experiment(row, registry)
             check(benchmark, experiment, registry)
-            if cell.kind == "tuned":
+            if row.kind == "tuned":
                 written += sweep(
-                    experiment, name=sweep_name(benchmark, cell), folder=sweeps, storage=storage, workers=workers,
+                    experiment, name=sweep_name(benchmark, row), folder=sweeps, storage=storage, workers=workers,
                     records=records, plugins=plugins, progress=progress, on_record=on_record, benchmark=benchmark.part,
                 )  # fmt: skip
             else:
@@ -87,7 +90,7 @@ def fill(
                 )  # fmt: skip
         except BusyError:
             say(f"{where}: another process is at work on it")
-        except MTBenchError as error:  # the other cells have a right to their records
+        except MTBenchError as error:  # the other rows have a right to their records
             problems.append(f"{where}: {error}")
     if problems:
         raise MTBenchError("\n".join(problems))
@@ -96,14 +99,14 @@ def fill(
 
 def check(benchmark: Benchmark, experiment: Experiment, registry: Registry) -> None:
     """Raise MTBenchError if this machine's data or code would make records that are not the benchmark's."""
-    plan = experiments.plan(experiment, registry, f"benchmark '{benchmark.name}'")
+    plan = make_plan(experiment, registry, f"benchmark '{benchmark.name}'")
     columns = prepare_data(plan)
-    recipe = recipe_of(sized(plan, columns), columns, plan.models[0], benchmark=benchmark.part)
+    recipe = make_recipe(set_batch_size(plan, columns), columns, plan.models[0], benchmark=benchmark.part)
     if found := benchmark.violations(recipe):
         raise MTBenchError(f"this is not what benchmark '{benchmark.name}' was made of:\n" + "\n".join(found))
 
 
-def sweep_name(benchmark: Benchmark, cell: Cell) -> str:
-    """Return the name of the sweep that tunes a cell."""
-    same = "-same-inputs" if cell.entry.same_inputs else ""
-    return f"{benchmark.name}-{cell.frozen.dataset.name}-{cell.entry.model.name}{same}"
+def sweep_name(benchmark: Benchmark, row: BenchmarkRow) -> str:
+    """Return the name of the sweep that tunes a row."""
+    same = "-same-inputs" if row.entry.same_inputs else ""
+    return f"{benchmark.name}-{row.frozen.dataset.name}-{row.entry.model.name}{same}"

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from mtbench.record import best_so_far
+from mtbench.record.form import best_so_far
 from mtbench.tuning.studies import REASON
 from mtbench.tuning.trials import EPOCHS, FLOPS, PARAMETERS, SECONDS, TASKS
 

@@ -43,6 +43,7 @@ class Launcher(ABC):
     Raises MTBenchError where it cannot.
     """
 
+    plugin_kind: ClassVar[str] = "launcher"
     Config: ClassVar[type[Settings]] = Settings
     packages: ClassVar[tuple[str, ...]] = ()
 

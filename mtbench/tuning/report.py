@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from mtbench.errors import MTBenchError
-from mtbench.record import atomically
+from mtbench.files import write_atomically
 from mtbench.tuning import charts
 from mtbench.tuning.history import ENOUGH, history, importances
 from mtbench.tuning.studies import ModelStudy
@@ -34,7 +34,7 @@ def report(name: str, storage: str, out: Path) -> Path:
         studies = [ModelStudy(place, each, experiment.sweep) for each in place.names(name)]
         page = render(name, experiment, studies)
     try:
-        atomically(out, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
+        write_atomically(out, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
     except OSError as error:
         raise MTBenchError(f"{out}: the report cannot be written: {error.strerror or error}") from error
     return out

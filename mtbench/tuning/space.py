@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, JsonValue
 from pydantic_core import to_jsonable_python
 
-from mtbench import experiment as experiments
-from mtbench.data.cache import canonical_json
-from mtbench.errors import MTBenchError, suggestion
+from mtbench.errors import MTBenchError, suggest
 from mtbench.experiment import Experiment, Training
+from mtbench.files import dump_canonical_json
 from mtbench.model import Reference
-from mtbench.reading import shown, validated
+from mtbench.plan import make_plan
 from mtbench.schema import Choice, Component, FloatRange, IntRange, SearchRange, Settings, search_range
+from mtbench.validation import show_value, validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna import Trial
 
-    from mtbench.experiment import Plan
+    from mtbench.plan import Plan
     from mtbench.registry import Registry
 
 MODEL, TRAINING, BALANCER = "model", "training", "balancer"
@@ -69,7 +69,7 @@ class Dimension:
 def stored(value: Any) -> bool | int | float | str | None:
     """Return a value as Optuna keeps it: lists and mappings as their JSON text."""
     plain = to_jsonable_python(value)
-    return canonical_json(plain) if isinstance(plain, list | dict) else plain
+    return dump_canonical_json(plain) if isinstance(plain, list | dict) else plain
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def applied(experiment: Experiment, index: int, values: Mapping[str, Any]) -> Ex
             of[room][setting] = value
     model = experiment.models[index]
     settled = Component(name=model.name, **(model.settings | of[MODEL]))
-    training = validated(Training, experiment.training.model_dump() | of[TRAINING], "sweep", (TRAINING,))
+    training = validate(Training, experiment.training.model_dump() | of[TRAINING], "sweep", (TRAINING,))
     return experiment.model_copy(update={"models": (settled,), "training": training, "balancer": balancer})
 
 
-def space_of(plan: Plan, index: int, rows: int, where: str) -> Space:
+def space_of(plan: Plan, registry: Registry, index: int, rows: int, where: str) -> Space:
     """Return what is searched for a model of the plan's experiment, whose dataset has so many training rows.
 
     Raises MTBenchError if the file's ``sweep.space`` does not fit.
@@ -124,21 +124,17 @@ def space_of(plan: Plan, index: int, rows: int, where: str) -> Space:
     if network:
         dimensions += _open(TRAINING, experiment.training.for_rows(rows), experiment.training.model_fields_set)
         if len(plan.schema.tasks) > 1:
-            kept = {BALANCER} if BALANCER in experiment.model_fields_set else set()
-            dimensions += [
-                replace(each, name=BALANCER)
-                for each in _open("", experiment, kept | (set(Experiment.model_fields) - {BALANCER}))
-            ]
+            dimensions += _open_balancer(experiment, registry)
     found = {each.name: _reaching(each) for each in dimensions}
     asked = experiment.sweep.space
     for key, value in asked.items():
         name = _meant(key, model.name)
         if name is None:
             continue
-        default = _default(name, plan, index, rows)
+        default = _default(name, plan, registry, index, rows)
         if default is not None:
             found[name] = Dimension(name, _asked(value, default[0], f"{where}: sweep.space.{key}: "), default[0])
-    return _available(Space(tuple(found.values())), experiment, index, plan.registry)
+    return _available(Space(tuple(found.values())), experiment, index, registry)
 
 
 def check_keys(plan: Plan, where: str) -> None:
@@ -149,7 +145,7 @@ def check_keys(plan: Plan, where: str) -> None:
     for key in plan.experiment.sweep.space:
         if key not in known:
             raise MTBenchError(
-                f"{where}: sweep.space: there is no setting '{key}'{suggestion(key, known)}; write "
+                f"{where}: sweep.space: there is no setting '{key}'{suggest(key, known)}; write "
                 "training.SETTING, model.SETTING (every model that has it), NAME.SETTING (that model alone) or balancer"
             )
 
@@ -162,6 +158,14 @@ def _open(room: str, settings: BaseModel, kept: set[str]) -> list[Dimension]:
         if ranged is not None and name not in kept:
             found.append(Dimension(f"{room}.{name}", ranged, _given(settings, name)))
     return found
+
+
+def _open_balancer(experiment: Experiment, registry: Registry) -> list[Dimension]:
+    """Return the choice among the balancers that plugins mark as worth a search, unless the file gives one."""
+    names = [name for name in registry.registered("balancer") if registry.resolve("balancer", name).searched]
+    if experiment.balancer is not None or len(names) < 2:  # noqa: PLR2004 - one is no choice
+        return []
+    return [Dimension(BALANCER, Choice(tuple(names)), registry.default("balancer").name)]
 
 
 def _reaching(dimension: Dimension) -> Dimension:
@@ -181,7 +185,7 @@ def _meant(key: str, model: str) -> str | None:
     return f"{MODEL}.{setting}" if room == model else None
 
 
-def _default(name: str, plan: Plan, index: int, rows: int) -> tuple[Any] | None:
+def _default(name: str, plan: Plan, registry: Registry, index: int, rows: int) -> tuple[Any] | None:
     """Return the value that a setting has without a search, None where the model has no such setting."""
     room, _, setting = name.partition(".")
     model = plan.models[index]
@@ -192,12 +196,16 @@ def _default(name: str, plan: Plan, index: int, rows: int) -> tuple[Any] | None:
         return None
     if room == TRAINING:
         return (_given(plan.experiment.training.for_rows(rows), setting),)
-    return (_given(plan.experiment, BALANCER),)
+    component = plan.experiment.balancer or registry.default("balancer")
+    return (_write(component),)
 
 
 def _given(settings: BaseModel, name: str) -> Any:
     """Return the value of a setting as a file would give it: a plugin without settings is its name."""
-    value = getattr(settings, name)
+    return _write(getattr(settings, name))
+
+
+def _write(value: Any) -> Any:
     return to_jsonable_python(value.name if isinstance(value, Component) and not value.settings else value)
 
 
@@ -208,7 +216,7 @@ def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:
         ranged = Choice(tuple(value))
         inside = stored(default) in map(stored, value)
     elif isinstance(value, Mapping):
-        bounds = validated(Range, value, where.removesuffix(": "))
+        bounds = validate(Range, value, where.removesuffix(": "))
         if not bounds.low < bounds.high or (bounds.log and bounds.low <= 0):
             raise MTBenchError(
                 f"{where}low {bounds.low:g} must be below high {bounds.high:g}, and above 0 if log is true"
@@ -221,7 +229,7 @@ def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:
         )
         inside = isinstance(default, int | float) and bounds.low <= default <= bounds.high
     else:
-        raise MTBenchError(f"{where}write a range {{low: ..., high: ...}} or a list of values, not {shown(value)}")
+        raise MTBenchError(f"{where}write a range {{low: ..., high: ...}} or a list of values, not {show_value(value)}")
     if not inside:
         raise MTBenchError(
             f"{where}the default {json.dumps(default)} lies outside, and the first trial has the default settings; "
@@ -240,11 +248,11 @@ def _available(space: Space, experiment: Experiment, index: int, registry: Regis
         possible: list[Any] = []
         for value in each.range.values:
             try:
-                experiments.plan(applied(experiment, index, {each.name: to_jsonable_python(value)}), registry)
+                make_plan(applied(experiment, index, {each.name: to_jsonable_python(value)}), registry)
             except MTBenchError as error:
                 if stored(value) == stored(each.default):
                     raise
-                left_out.append(f"{each.name} {shown(value)}: {error}")
+                left_out.append(f"{each.name} {show_value(value)}: {error}")
             else:
                 possible.append(value)
         if len(possible) > 1:

@@ -28,7 +28,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mtbench.errors import MTBenchError
 from mtbench.experiment import Sweep
-from mtbench.reading import shown
+from mtbench.validation import show_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -346,7 +346,7 @@ _NONE = object()
 
 
 def _text(leaves: Mapping[str, Any], place: str) -> str:
-    return shown(leaves[place]) if place in leaves else "nothing"
+    return show_value(leaves[place]) if place in leaves else "nothing"
 
 
 def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from mtbench import experiment as experiments
 from mtbench.errors import BusyError, MTBenchError
-from mtbench.reading import validated
-from mtbench.record import Budget, Trial, Tuning
+from mtbench.experiment import load_experiment, name_source
+from mtbench.plan import check_packages
+from mtbench.record.form import Budget, Trial, Tuning
 from mtbench.registry import Registry
 from mtbench.training.run import run
 from mtbench.tuning.history import History, history
@@ -27,12 +27,14 @@ from mtbench.tuning.progress import Display
 from mtbench.tuning.space import applied
 from mtbench.tuning.studies import STORAGE, ModelStudy, Storage
 from mtbench.tuning.trials import Sweeping
+from mtbench.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mtbench.experiment import Experiment
-    from mtbench.record import BenchmarkPart, Written
+    from mtbench.record.form import BenchmarkPart
+    from mtbench.record.store import Written
     from mtbench.tuning.launcher import Launcher, Worker
     from mtbench.tuning.space import Space
     from mtbench.tuning.trials import Candidate
@@ -65,10 +67,10 @@ def sweep(
     Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, for a model of
     which no trial finished; BusyError if nothing is wrong but that another process writes a record.
     """
-    where = experiments.place_of(source)
+    where = name_source(source)
     name = name or (Path(source).stem if isinstance(source, str | Path) else "sweep")
     registry = Registry.load([Path(file) for file in plugins])
-    experiment = experiments.load(source, overrides)
+    experiment = load_experiment(source, overrides)
     own = Path(folder).resolve() / name
     address = storage or default_storage(Path(folder), name)
     if workers < 1:
@@ -113,10 +115,10 @@ def worker_command(name: str, folder: Path, plugins: Sequence[Path]) -> list[str
 
 def launcher_of(experiment: Experiment, registry: Registry, where: str) -> Launcher:
     """Return the launcher that the experiment names."""
-    component = experiment.sweep.launcher
+    component = experiment.sweep.launcher or registry.default("launcher")
     cls = registry.resolve("launcher", component.name)
-    config = validated(cls.Config, component.settings, where, ("sweep", "launcher"))
-    experiments.check_packages("launcher", component.name, cls.packages)
+    config = validate(cls.Config, component.settings, where, ("sweep", "launcher"))
+    check_packages("launcher", component.name, cls.packages)
     return cls(config)
 
 

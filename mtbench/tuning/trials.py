@@ -17,20 +17,24 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
 from mtbench.model import Reference
+from mtbench.plan import make_plan
 from mtbench.training import efficiency
-from mtbench.training.run import prepare_data, recipe_of, sized, trainer_of, with_inputs
-from mtbench.training.selection import Scorer, Selection
+from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
+from mtbench.training.recipe import make_recipe
+from mtbench.training.scoring import Scorer
+from mtbench.training.selection import Selection
+from mtbench.training.trainers import make_trainer
 from mtbench.tuning.space import applied, check_keys, labels, space_of
 
 if TYPE_CHECKING:
     from optuna import Trial
 
     from mtbench.data.columns import Columns
-    from mtbench.experiment import Experiment, Plan
-    from mtbench.record import SeedRun
+    from mtbench.experiment import Experiment
+    from mtbench.plan import Plan
+    from mtbench.record.form import SeedRun
     from mtbench.registry import Registry
     from mtbench.training.networks import Networks
     from mtbench.tuning.space import Space
@@ -76,7 +80,7 @@ class Sweeping:
         self.experiment = experiment
         self.registry = registry
         self.where = where
-        self.plan = experiments.plan(experiment, registry, where)
+        self.plan = make_plan(experiment, registry, where)
         check_keys(self.plan, where)
         if experiment.sweep.seed in experiment.seeds:
             raise MTBenchError(
@@ -107,11 +111,11 @@ class Sweeping:
         found = []
         rows = self.columns.counts["train"]
         for index, label in enumerate(labels(self.experiment.models)):
-            space = space_of(self.plan, index, rows, self.where)
+            space = space_of(self.plan, self.registry, index, rows, self.where)
             plan = self.planned(index, {})
-            columns = with_inputs(plan, self.columns, plan.models[0])
-            trainer_of(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
-            recipe = recipe_of(plan, columns, plan.models[0]).model_dump(
+            columns = add_inputs(plan, self.columns, plan.models[0])
+            make_trainer(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
+            recipe = make_recipe(plan, columns, plan.models[0]).model_dump(
                 mode="json", exclude={"seeds", "budget", "benchmark"}
             )
             sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
@@ -120,8 +124,8 @@ class Sweeping:
 
     def planned(self, index: int, values: dict[str, Any]) -> Plan:
         """Return the plan of one model with these settings; the others are the experiment's."""
-        plan = experiments.plan(applied(self.experiment, index, values), self.registry, self.where)
-        return sized(plan, self.columns)
+        plan = make_plan(applied(self.experiment, index, values), self.registry, self.where)
+        return set_batch_size(plan, self.columns)
 
     def run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
         """Work on a slot until it is used, or was given to another worker; ``folder`` is for the sweep's trainings.
@@ -160,9 +164,11 @@ class Sweeping:
     def _run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
         plan = self.planned(candidate.index, candidate.space.suggest(taken.trial))
         model = plan.models[0]
-        columns = with_inputs(plan, self.columns, model)
+        columns = add_inputs(plan, self.columns, model)
         pruning = Pruning(taken.trial)
-        trainer = trainer_of(plan, columns, self.scorer, model, folder, [pruning])
+        trainer = make_trainer(
+            plan, columns, self.scorer, model, folder, lambda: self.registry.callbacks(plan.experiment), [pruning]
+        )
         run = trainer.fit(self.experiment.sweep.seed, None).summary()
         network = cast("Networks", trainer) if not issubclass(model.cls, Reference) else None
         measured = {

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
+from mtbench.experiment import Sweep, load_experiment
 from mtbench.registry import Registry
 from mtbench.tuning.studies import ModelStudy, Storage
 from mtbench.tuning.trials import Sweeping
@@ -76,7 +76,7 @@ def joined(name: str, storage: str) -> tuple[Storage, Experiment]:
         found = place.names(name)
         if not found:
             raise MTBenchError(f"there is no sweep '{name}' in {place}; start it with `mtbench sweep`")
-        experiment = experiments.load(ModelStudy(place, found[0], experiments.Sweep()).experiment)
+        experiment = load_experiment(ModelStudy(place, found[0], Sweep()).experiment)
     return Storage(storage, experiment.sweep.heartbeat), experiment
 
 

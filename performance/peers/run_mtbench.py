@@ -18,10 +18,11 @@ import torch
 from pytorch_lightning import Callback
 
 import mtbench
-from mtbench import experiment as experiments
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.training.module import predict
-from mtbench.training.run import prepare_data
+from mtbench.training.prepare import prepare_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,8 +78,8 @@ def experiment_of(job: shared.Job) -> dict[str, Any]:
 def main() -> None:
     """Run the job; ``warm`` is its time without the preparation of the data."""
     job = shared.Job.given()
-    experiment = experiments.load(experiment_of(job))
-    plan = experiments.plan(experiment, Registry.load(), "job")
+    experiment = load_experiment(experiment_of(job))
+    plan = make_plan(experiment, Registry.load(), "job")
     started = time.perf_counter()
     columns = prepare_data(plan)
     preparation = time.perf_counter() - started

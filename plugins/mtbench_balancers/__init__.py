@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtbench.hookspecs import hookimpl
+from mtbench import hookimpl
 
 if TYPE_CHECKING:
-    from mtbench.hookspecs import Register
-    from mtbench.training.balancing import Balancer
+    from mtbench import Balancer, Register
 
 
 @hookimpl
 def mtbench_balancers(register: Register[Balancer]) -> None:
     """Register the balancers of this package."""
-    register("equal", "mtbench_balancers.fixed:Equal")
+    register("equal", "mtbench_balancers.fixed:Equal", default=True)
     register("weighted", "mtbench_balancers.fixed:Weighted")
     register("uncertainty", "mtbench_balancers.losses:Uncertainty")
     register("imtl-l", "mtbench_balancers.losses:IMTLL")

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field, PositiveFloat
 
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.schema import Settings
-from mtbench.training.balancing import Balancer
+from mtbench import Balancer, MTBenchError, Settings, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from mtbench.schema import Task
+    from mtbench import Task
 
 
 def task_weights(balancer: str, weights: Mapping[str, float], tasks: Sequence[Task]) -> Tensor:
@@ -28,7 +26,7 @@ def task_weights(balancer: str, weights: Mapping[str, float], tasks: Sequence[Ta
     names = [task.name for task in tasks]
     for name in weights:
         if name not in names:
-            hint = suggestion(name, names) or f" (tasks: {', '.join(names)})"
+            hint = suggest(name, names) or f" (tasks: {', '.join(names)})"
             raise MTBenchError(f"balancer '{balancer}' has a weight for '{name}', which is no task{hint}")
     values = torch.tensor([weights.get(name, 1.0) for name in names])
     return values / values.sum()
@@ -37,6 +35,7 @@ def task_weights(balancer: str, weights: Mapping[str, float], tasks: Sequence[Ta
 class Equal(Balancer):
     """The mean of the losses: the learning rate means the same for any number of tasks."""
 
+    searched: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
 
     def forward(self, losses: Tensor) -> Tensor:

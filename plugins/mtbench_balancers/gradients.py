@@ -17,14 +17,12 @@ from torch import Tensor, nn
 from torchjd import aggregation
 from torchjd.linalg import DualConeProjector
 
-from mtbench.errors import MTBenchError
-from mtbench.schema import Choice, FloatRange, IntRange, Settings
-from mtbench.training.balancing import Aggregator
+from mtbench import Aggregator, Choice, FloatRange, IntRange, MTBenchError, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.schema import Task
+    from mtbench import Task
 
 TORCHJD = ("torchjd",)
 RIDGE = 1e-7

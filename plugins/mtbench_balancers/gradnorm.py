@@ -8,13 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mtbench.schema import Choice, FloatRange, Settings
-from mtbench.training.balancing import GradientBalancer
+from mtbench import Choice, FloatRange, GradientBalancer, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.schema import Task
+    from mtbench import Task
 
 LEAST = 1e-3
 """Least weight of a task."""

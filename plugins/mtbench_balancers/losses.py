@@ -13,14 +13,13 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor
 from torchjd import scalarization
 
-from mtbench.schema import FloatRange, Settings
-from mtbench.training.balancing import Balancer
+from mtbench import Balancer, FloatRange, Settings
 from mtbench_balancers.fixed import task_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.schema import Task
+    from mtbench import Task
 
 TORCHJD = ("torchjd",)
 
@@ -32,6 +31,7 @@ class Uncertainty(Balancer):
     """
 
     packages: ClassVar[tuple[str, ...]] = TORCHJD
+    searched: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
 
     def __init__(self, config: Settings, tasks: Sequence[Task]) -> None:
@@ -48,6 +48,7 @@ class IMTLL(Balancer):
     """Learned scales: the sum of exp(s) L - s, with an s for each task (IMTL-L; Liu et al., ICLR 2021)."""
 
     packages: ClassVar[tuple[str, ...]] = TORCHJD
+    searched: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
 
     def __init__(self, config: Settings, tasks: Sequence[Task]) -> None:
@@ -67,6 +68,7 @@ class DWA(Balancer):
     over the batches of which rows count for it. They are equal in the first two epochs.
     """
 
+    searched: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
 
     class Config(Settings):

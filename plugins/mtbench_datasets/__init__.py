@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mtbench.hookspecs import hookimpl
+from mtbench import hookimpl
 
 if TYPE_CHECKING:
-    from mtbench.data.dataset import Dataset
-    from mtbench.hookspecs import Register
+    from mtbench import Dataset, Register
 
 
 @hookimpl

@@ -10,10 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.data.sources import Source
-from mtbench.errors import MTBenchError
-from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
 from mtbench_datasets.reading import attach, read_delimited, refuse_where
 
 if TYPE_CHECKING:

@@ -9,10 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.io
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.data.sources import Source
-from mtbench.errors import MTBenchError
-from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
 from mtbench_datasets.reading import refuse_where, without_duplicates
 
 if TYPE_CHECKING:

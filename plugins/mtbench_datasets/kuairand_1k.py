@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.data.sources import Source
-from mtbench.schema import Card, Schema, Split
+from mtbench import Card, Dataset, DatasetConfig, Schema, Source, Split
 from mtbench_datasets.kuairand_pure import impression_schema, impressions
 
 if TYPE_CHECKING:

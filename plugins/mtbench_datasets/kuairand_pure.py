@@ -8,9 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.data.sources import Source
-from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.reading import (
     attach,
     read_delimited,

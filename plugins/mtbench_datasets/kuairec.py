@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.data.sources import Source
-from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.kuairand_pure import USER_CODES, USER_WORDS, beijing_hour, user_features
 from mtbench_datasets.reading import attach, read_delimited, refuse_where, without_duplicates
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from mtbench.errors import MTBenchError
+from mtbench import MTBenchError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

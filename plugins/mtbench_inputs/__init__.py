@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mtbench.hookspecs import hookimpl
+from mtbench import hookimpl
 
 if TYPE_CHECKING:
-    from mtbench.hookspecs import Register
-    from mtbench.inputs import Input
+    from mtbench import Input, Register
 
 
 @hookimpl

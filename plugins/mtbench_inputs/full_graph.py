@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench.graph import Adjacency, adjacency_of, propagate
-from mtbench.inputs import Input, InputConfig, Opened
+from mtbench import Adjacency, Input, InputConfig, InputReader, make_adjacency, propagate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mtbench.data.batches import Ragged
-    from mtbench.data.columns import Columns
-    from mtbench.inputs import Interactions, Rows
+    from mtbench import Columns, Interactions, Ragged, Rows
 
 FILE = "full-graph.pt"
 POOLED_LAYERS = 2
@@ -109,7 +106,7 @@ class FullGraph(Input[FullGraphConfig]):
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:  # noqa: ARG002
         """Write the graph, where each row stands in it, and the vectors for feature models."""
         weight = events.positive.sum(1).astype(np.float32)
-        adjacency, pair = adjacency_of(events.user, events.item, weight, events.users, events.items)
+        adjacency, pair = make_adjacency(events.user, events.item, weight, events.users, events.items)
         of_rows = np.flatnonzero(events.row >= 0)
         edges = np.full(len(rows.user), -1, np.int64)
         edges[events.row[of_rows]] = of_rows
@@ -168,7 +165,7 @@ def _scaled(vectors: Tensor) -> Tensor:
     return vectors / vectors.square().mean().sqrt().clamp(min=torch.finfo().tiny)
 
 
-class OpenedFullGraph(Opened):
+class OpenedFullGraph(InputReader):
     """The training graph, ready to be given to rows."""
 
     def __init__(self, rows: FullGraphInput, pooled: list[Tensor], spec: FullGraphSpec) -> None:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from mtbench.data.batches import Ragged
-from mtbench.inputs import Input, Opened
+from mtbench import Input, InputReader, Ragged
 from mtbench_inputs.macro import edges
 from mtbench_inputs.macro.grouping import SIDES, Grouping, GroupingConfig
 from mtbench_inputs.macro.scores import Merged, Scores, counted, merge, scores_of_combinations
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mtbench.data.columns import Columns
-    from mtbench.inputs import Interactions, Rows
+    from mtbench import Columns, Interactions, Rows
 
 HOPS = ("user-hop1", "user-hop2", "item-hop1", "item-hop2")
 NEIGHBORS = ("partner", "score", "until", "start", "end")
@@ -142,7 +140,7 @@ class MacroGraph(Input[MacroGraphConfig]):
         return OpenedMacroGraph(tables, MacroGraphSpec(*json.loads((folder / "spec.json").read_text())))
 
 
-class OpenedMacroGraph(Opened):
+class OpenedMacroGraph(InputReader):
     """A macro graph that is ready to be given to rows."""
 
     def __init__(self, tables: Mapping[str, Tensor], spec: MacroGraphSpec) -> None:

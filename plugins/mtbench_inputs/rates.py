@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench.inputs import Input, InputConfig, Opened
-from mtbench.schema import FloatRange
+from mtbench import FloatRange, Input, InputConfig, InputReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mtbench.data.batches import Ragged
-    from mtbench.data.columns import Columns
-    from mtbench.inputs import Interactions, Rows
+    from mtbench import Columns, Interactions, Ragged, Rows
 
 
 class RatesConfig(InputConfig):
@@ -98,7 +95,7 @@ def _log_odds(share: np.ndarray) -> np.ndarray:
     return odds
 
 
-class OpenedRates(Opened):
+class OpenedRates(InputReader):
     """Rates that are ready to be given to rows."""
 
     def __init__(self, numbers: Tensor, spec: RatesSpec) -> None:

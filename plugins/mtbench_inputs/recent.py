@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench.data.batches import Ragged
-from mtbench.inputs import Input, InputConfig, Opened
+from mtbench import Input, InputConfig, InputReader, Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mtbench.data.columns import Columns
-    from mtbench.inputs import Interactions, Rows
+    from mtbench import Columns, Interactions, Rows
 
 PARTS = ("partner", "marks", "time", "start", "end", "row_time")
 
@@ -132,7 +130,7 @@ def _codes(features: Sequence[str], items: int, rows: Rows, columns: Columns) ->
     return codes
 
 
-class OpenedRecent(Opened):
+class OpenedRecent(InputReader):
     """Recent positives that are ready to be given to rows."""
 
     def __init__(self, sides: Mapping[str, Mapping[str, Tensor]], codes: Tensor, spec: RecentSpec) -> None:

@@ -15,9 +15,7 @@ import pyarrow.compute as pc
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from mtbench.data.scratch import ArrayFile
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.inputs import Input, InputConfig, Opened
+from mtbench import ArrayFile, Input, InputConfig, InputReader, MTBenchError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mtbench.data.batches import Ragged
-    from mtbench.data.columns import Columns
-    from mtbench.inputs import Interactions, Rows
+    from mtbench import Columns, Interactions, Ragged, Rows
 
 HASHED_WIDTH = 256
 BLOCK = 8192  # texts that are encoded at once
@@ -104,7 +100,7 @@ class TextConfig(InputConfig):
     def _known(cls, value: str) -> str:
         if value not in _NAMED and not re.fullmatch(r"\w+(\.\w+)*:\w+", value):
             raise ValueError(
-                f"no text encoder is named '{value}'{suggestion(value, _NAMED)}; use {', '.join(_NAMED)} or "
+                f"no text encoder is named '{value}'{suggest(value, _NAMED)}; use {', '.join(_NAMED)} or "
                 "'package.module:Class'"
             )
         return value
@@ -162,7 +158,7 @@ class Text(Input[TextConfig]):
         return OpenedText(vectors, line, self.config.column)
 
 
-class OpenedText(Opened):
+class OpenedText(InputReader):
     """Text vectors that are ready to be given to rows: ``vectors`` (texts + 1, width) and the ``line`` of each row."""
 
     def __init__(self, vectors: Tensor, line: Tensor, column: str) -> None:
@@ -201,7 +197,7 @@ def _encoder(config: TextConfig) -> Encoder:
         raise MTBenchError(f"text encoder '{config.encoder}' cannot be imported: {error}; correct its name") from error
     if not hasattr(found, name):
         raise MTBenchError(
-            f"text encoder '{config.encoder}': module '{module}' has no '{name}'{suggestion(name, vars(found))}"
+            f"text encoder '{config.encoder}': module '{module}' has no '{name}'{suggest(name, vars(found))}"
         )
     encoder = getattr(found, name)()
     if not isinstance(encoder, Encoder):

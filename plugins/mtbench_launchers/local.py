@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mtbench.tuning.launcher import Launcher
+from mtbench import Launcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mtbench.tuning.launcher import Job
+    from mtbench import Job
 
 STOP_SECONDS = 60
 

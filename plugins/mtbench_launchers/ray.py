@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -9,13 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from mtbench.errors import MTBenchError
-from mtbench.schema import Settings
-from mtbench.tuning.launcher import Launcher
+from mtbench import Launcher, MTBenchError, Settings
 from mtbench_launchers.local import STOP_SECONDS, Process, begin, threads
 
 if TYPE_CHECKING:
-    from mtbench.tuning.launcher import Job
+    from mtbench import Job
 
 POLL_SECONDS = 0.2
 
@@ -48,7 +47,7 @@ class Ray(Launcher):
         self._began = not ray.is_initialized()
         if self._began:
             try:
-                ray.init(address=self.config.address, logging_level="warning", log_to_driver=False)
+                ray.init(address=self.config.address, logging_level=logging.WARNING, log_to_driver=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise MTBenchError(f"ray: no cluster at {self.config.address or 'this machine'}: {error}") from error
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtbench.hookspecs import hookimpl
+from mtbench import hookimpl
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-    from mtbench.hookspecs import Register
+    from mtbench import Register
 
 
 @hookimpl
 def mtbench_metrics(register: Register[Metric]) -> None:
     """Register the metrics of this package."""
-    register("auc", "mtbench_metrics.ranking:AUC")
-    register("pr_auc", "mtbench_metrics.ranking:PRAUC")
-    register("logloss", "mtbench_metrics.probability:LogLoss")
-    register("normalized_entropy", "mtbench_metrics.probability:NormalizedEntropy")
-    register("calibration_error", "mtbench_metrics.probability:CalibrationError")
-    register("gauc", "mtbench_metrics.grouped:GAUC")
-    register("ndcg@k", "mtbench_metrics.grouped:NDCG")
-    register("hr@k", "mtbench_metrics.grouped:HitRate")
-    register("rmse", "mtbench_metrics.regression:RMSE")
-    register("mae", "mtbench_metrics.regression:MAE")
+    register("auc", "mtbench_metrics.ranking:AUC", default=True)
+    register("gauc", "mtbench_metrics.grouped:GAUC", default=True)
+    register("pr_auc", "mtbench_metrics.ranking:PRAUC", default=True)
+    register("logloss", "mtbench_metrics.probability:LogLoss", default=True)
+    register("normalized_entropy", "mtbench_metrics.probability:NormalizedEntropy", default=True)
+    register("calibration_error", "mtbench_metrics.probability:CalibrationError", default=True)
+    register("ndcg@k", "mtbench_metrics.grouped:NDCG", default="ndcg@10")
+    register("hr@k", "mtbench_metrics.grouped:HitRate", default="hr@10")
+    register("rmse", "mtbench_metrics.regression:RMSE", default=True)
+    register("mae", "mtbench_metrics.regression:MAE", default=True)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtbench.errors import MTBenchError
-from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench import MTBenchError, UndefinedMetricError
 from mtbench_metrics.ranking import auc_per_group
 from mtbench_metrics.rows import RowMetric
 from mtbench_metrics.ties import Blocks, tie_blocks
@@ -35,6 +34,8 @@ class GAUC(GroupedMetric):
 
     Ties count one half. Undefined where no group has both classes. Zhou et al., Deep interest network, KDD 2018.
     """
+
+    chance = 0.5
 
     def compute(self) -> Tensor:
         """Return the weighted mean of the groups' areas."""

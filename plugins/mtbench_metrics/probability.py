@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtbench.errors import MTBenchError
+from mtbench import MTBenchError
 from mtbench_metrics.rows import RowMetric, positives
 from mtbench_metrics.ties import tie_blocks
 

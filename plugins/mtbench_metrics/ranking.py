@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench import UndefinedMetricError
 from mtbench_metrics.rows import RowMetric, positives
 from mtbench_metrics.ties import Blocks, tie_blocks
 
@@ -35,6 +35,7 @@ class AUC(RowMetric):
     """
 
     higher_is_better = True
+    chance = 0.5
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the area."""

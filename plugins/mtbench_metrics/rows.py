@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 
-from mtbench.evaluation.metric import Metric, UndefinedMetricError
+from mtbench import Metric, UndefinedMetricError
 
 
 class RowMetric(Metric):

@@ -9,16 +9,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, FloatRange, ModelCard, MultiTaskModel
 from mtbench.nn import Dropout, EntireSpace, FeatureEmbedding, StackedLinear, StackedMLP, masked_mean
-from mtbench.schema import Choice, FloatRange, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Task
+    from mtbench import Batch, DataSpec, Task
 
 
 class Transfer(nn.Module):

@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench.schema import FloatRange, IntRange, ModelCard, Settings
+from mtbench import FloatRange, IntRange, ModelCard, Settings
 from mtbench_models.encodings import LabelMeans, hot_columns
 from mtbench_models.per_task import Labelled, PerTask, id_features
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-    from mtbench.data.batches import Batch, Ragged
-    from mtbench.schema import DataSpec, Schema, Task
+    from mtbench import Batch, DataSpec, Ragged, Schema, Task
 
 STOP_BY = {"auc": "auc", "pr_auc": "average_precision", "rmse": "rmse", "mae": "mae"}
 """Primary metric -> LightGBM's name of it."""

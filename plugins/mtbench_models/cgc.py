@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtbench.model import MultiTaskModel
+from mtbench import ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, Towers
-from mtbench.schema import ModelCard
 from mtbench_models.config import ExtractionConfig
 from mtbench_models.ple import PLE, ExtractionLevel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class CGC(MultiTaskModel):

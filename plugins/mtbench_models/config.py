@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
-from mtbench.model import ModelConfig
+from mtbench import Choice, FloatRange, IntRange, ModelConfig
 from mtbench.nn import Norm
-from mtbench.schema import Choice, FloatRange, IntRange
 
 
 class TowerConfig(ModelConfig):

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from mtbench.model import Reference
-from mtbench.schema import ModelCard
+from mtbench import ModelCard, Reference
 from mtbench_models.per_task import label_mean
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
+    from mtbench import Batch
 
 
 class Constant(Reference):

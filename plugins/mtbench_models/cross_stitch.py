@@ -9,14 +9,12 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, FloatRange, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedMLP, Towers
-from mtbench.schema import Choice, FloatRange, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class CrossStitch(MultiTaskModel):

@@ -8,8 +8,7 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch, Ragged
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec, Ragged
 
 
 def hot_columns(rows: Batch, data: DataSpec) -> dict[str, sparse.csr_matrix]:

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 from pydantic import Field, PositiveInt
 
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, ModelCard, MultiTaskModel
 from mtbench.nn import EntireSpace, FeatureEmbedding, Towers, masked_mean
-from mtbench.schema import Choice, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class ESMM(MultiTaskModel):

@@ -8,17 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, IntRange, ModelCard, MTBenchError, MultiTaskModel, suggest
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix, mix_own
-from mtbench.schema import Choice, IntRange, ModelCard
 from mtbench_models.config import ExtractionConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Task
+    from mtbench import Batch, DataSpec, Task
 
 
 class Experts(nn.Module):
@@ -186,7 +183,7 @@ def _categories(tasks: Sequence[Task], setting: Literal["funnel", "one"] | Seque
     listed = [name for category in setting for name in category]
     for name in listed:
         if name not in given:
-            hint = suggestion(name, given) or f" (tasks: {', '.join(given)})"
+            hint = suggest(name, given) or f" (tasks: {', '.join(given)})"
             raise MTBenchError(f"model 'home': 'categories' names '{name}', which is no task{hint}")
     for task in tasks:
         if listed.count(task.name) != 1:

@@ -8,16 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mtbench.model import MultiTaskModel
+from mtbench import Component, FloatRange, IntRange, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, Towers
-from mtbench.schema import Component, FloatRange, IntRange, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema
+    from mtbench import Batch, DataSpec, Schema
 
 INPUT = "full-graph"
 

@@ -8,13 +8,12 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
-from mtbench.schema import FloatRange, ModelCard, Settings
+from mtbench import FloatRange, ModelCard, Settings
 from mtbench_models.encodings import hot_columns
 from mtbench_models.per_task import Labelled, PerTask
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema, Task
+    from mtbench import Batch, DataSpec, Schema, Task
 
 
 class LogisticRegression(PerTask):

@@ -9,17 +9,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.model import MultiTaskModel
-from mtbench.nn import Dropout, FeatureEmbedding, Towers
-from mtbench.nn.macro import Aggregation, NodeTable, macro_weights, masked_softmax
-from mtbench.schema import Choice, Component, FloatRange, IntRange, ModelCard
+from mtbench import Choice, Component, FloatRange, IntRange, ModelCard, MultiTaskModel
+from mtbench.nn import Aggregation, Dropout, FeatureEmbedding, NodeTable, Towers, macro_weights, masked_softmax
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema
+    from mtbench import Batch, DataSpec, Schema
 
 INPUT = "macro-graph"
 

@@ -8,14 +8,11 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit, logit
 
-from mtbench.errors import MTBenchError
-from mtbench.model import Reference
-from mtbench.schema import Choice, FloatRange, ModelCard, Settings
+from mtbench import Choice, FloatRange, ModelCard, MTBenchError, Reference, Settings
 from mtbench_models.per_task import id_features, label_mean
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema, Task
+    from mtbench import Batch, DataSpec, Schema, Task
 
 
 class Means(Reference):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtbench.model import MultiTaskModel
+from mtbench import ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
-from mtbench.schema import ModelCard
 from mtbench_models.mmoe import MMoE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class OMoE(MultiTaskModel):

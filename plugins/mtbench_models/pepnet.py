@@ -9,17 +9,14 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, FloatRange, IntRange, ModelCard, MTBenchError, MultiTaskModel, suggest
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP
-from mtbench.schema import Choice, FloatRange, IntRange, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 IDS = 2
 
@@ -112,7 +109,7 @@ class PEPNet(MultiTaskModel):
         places |= {name: range(at, at + 1) for at, name in enumerate(self.data.numeric, dim * len(embedded))}
         for name in features:
             if name not in places:
-                hint = suggestion(name, places) or f" (features: {', '.join(places)})"
+                hint = suggest(name, places) or f" (features: {', '.join(places)})"
                 raise MTBenchError(f"model 'pepnet': '{setting}' names '{name}', which is no feature{hint}")
         return torch.tensor([place for name in features for place in places[name]], dtype=torch.long)
 

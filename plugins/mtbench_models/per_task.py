@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mtbench.model import Reference
+from mtbench import Reference
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema, Task
+    from mtbench import Batch, DataSpec, Schema, Task
 
 EVEN = 0.5
 

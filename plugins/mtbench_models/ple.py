@@ -8,14 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mtbench.model import MultiTaskModel
+from mtbench import IntRange, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix, mix_own
-from mtbench.schema import IntRange, ModelCard
 from mtbench_models.config import ExtractionConfig
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class ExtractionLevel(nn.Module):

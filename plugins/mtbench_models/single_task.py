@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedMLP, Towers
-from mtbench.schema import Choice, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class SingleTask(MultiTaskModel):

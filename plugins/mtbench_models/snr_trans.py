@@ -8,14 +8,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, FloatRange, IntRange, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, HardConcrete, StackedLinear, StackedMLP, Towers
-from mtbench.schema import Choice, FloatRange, IntRange, ModelCard
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class Connections(nn.Module):

@@ -8,14 +8,12 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from mtbench.model import MultiTaskModel
+from mtbench import Choice, IntRange, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding, StackedLinear, StackedMLP, Towers, mix
-from mtbench.schema import Choice, IntRange, ModelCard
 from mtbench_models.config import ExtractionConfig
 
 if TYPE_CHECKING:
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec
+    from mtbench import Batch, DataSpec
 
 
 class Gates(nn.Module):

@@ -9,14 +9,16 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from mtbench import experiment as experiments
-from mtbench import record as record_
 from mtbench.benchmark import Benchmark
 from mtbench.evaluation import evaluate, predictions
-from mtbench.record import Cell, Measured, Predictions, Recipe, Record, Written
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
+from mtbench.record import store
+from mtbench.record.form import Measured, MetricValues, Predictions, Recipe, Record
+from mtbench.record.store import Written
 from mtbench.registry import Registry
 from mtbench.schema import Task
-from mtbench.training.run import prepare_data
+from mtbench.training.prepare import prepare_data
 from mtbench.tuning.bench import fill
 
 if TYPE_CHECKING:
@@ -178,15 +180,15 @@ def make_predicted(make_record, tmp_path):
         path = tmp_path / "records" / "predictions"
         lines = predictions.write([found], path)
         about = Predictions(sha256=predictions.digest(path), rows=lines)
-        written = record_.write(record.model_copy(update={"predictions": about}), tmp_path / "records")
+        written = store.write(record.model_copy(update={"predictions": about}), tmp_path / "records")
         path.rename(written.with_suffix(".parquet"))
-        return Written(record_.read(written), written)
+        return Written(store.read(written), written)
 
     return make
 
 
 def _cell(values):
-    return Cell(valid=[None if value is None else value + 0.01 for value in values], test=values)
+    return MetricValues(valid=[None if value is None else value + 0.01 for value in values], test=values)
 
 
 PLANTED = {"name": "planted", "rows": 3000, "users": 100, "items": 50}
@@ -195,7 +197,7 @@ PLANTED = {"name": "planted", "rows": 3000, "users": 100, "items": 50}
 @pytest.fixture(scope="session")
 def planted_benchmark() -> dict:
     """Return what a benchmark file on generated data says."""
-    plan = experiments.plan(experiments.load({"dataset": PLANTED, "models": ["constant"]}), Registry.load())
+    plan = make_plan(load_experiment({"dataset": PLANTED, "models": ["constant"]}), Registry.load())
     columns = prepare_data(plan)
     return {
         "name": "planted-v1",

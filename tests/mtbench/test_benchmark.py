@@ -8,7 +8,7 @@ import yaml
 from mtbench import benchmark as benchmarks
 from mtbench.benchmark import Benchmark
 from mtbench.errors import MTBenchError
-from mtbench.record import read_all
+from mtbench.record.store import read_all
 from mtbench.registry import Registry
 
 
@@ -70,23 +70,23 @@ def test_what_changes_no_number_is_not(content, path, value):
 
 def test_default_rows_come_first_and_names_choose(content):
     benchmark = Benchmark.model_validate(content)
-    labels = [cell.label for cell in benchmark.cells()]
+    labels = [row.label for row in benchmark.rows()]
     assert labels == [
         "constant", "shared-bottom, bottom_layers [8]", "single-task, tower_layers [4]",
         "single-task, tower_layers [4], tuned",
     ]  # fmt: skip
-    assert [cell.label for cell in benchmark.cells(models=["constant"])] == ["constant"]
+    assert [row.label for row in benchmark.rows(models=["constant"])] == ["constant"]
     with pytest.raises(MTBenchError, match=r"--model constnt: benchmark 'planted-v1' has no such model .*'constant'"):
-        benchmark.cells(models=["constnt"])
+        benchmark.rows(models=["constnt"])
     with pytest.raises(MTBenchError, match="--dataset other"):
-        benchmark.cells(["other"])
+        benchmark.rows(["other"])
 
 
 def test_an_entry_is_of_the_datasets_it_can_do_with(content):
     content["datasets"].append(content["datasets"][0] | {"dataset": "census-income"})
     content["entries"][1]["datasets"] = ["planted"]
-    cells = Benchmark.model_validate(content).cells()
-    assert [cell.frozen.dataset.name for cell in cells if cell.entry.model.name == "shared-bottom"] == ["planted"]
+    cells = Benchmark.model_validate(content).rows()
+    assert [row.frozen.dataset.name for row in cells if row.entry.model.name == "shared-bottom"] == ["planted"]
     assert len(cells) == 7
 
 
@@ -94,7 +94,7 @@ def test_settings_of_the_dataset_are_for_models_that_have_them_and_not_for_searc
     registry = Registry.load()
     content["entries"].append({"model": {"name": "mmoe", "dropout": 0.3}, "same_inputs": True})
     benchmark = Benchmark.model_validate(content)
-    experiments = {cell.label: benchmark.experiment(cell, registry) for cell in benchmark.cells()}
+    experiments = {row.label: benchmark.experiment(row, registry) for row in benchmark.rows()}
     models = {label: experiment.models[0].settings for label, experiment in experiments.items()}
     assert models["constant"] == {}
     assert models["shared-bottom, bottom_layers [8]"] == {"dropout": 0.1, "bottom_layers": [8]}

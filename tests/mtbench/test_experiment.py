@@ -6,12 +6,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Component, Experiment
-from mtbench.reading import parse_yaml, shown
+from mtbench.experiment import Component, Experiment, load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.schema import Split
+from mtbench.validation import parse_yaml, show_value
 
 TINY = "dataset: planted\nmodels: [mmoe]\n"
 TABLE = "models: [mmoe]\ndataset: {name: table, path: a.csv, tasks: [liked], %s}\n"
@@ -29,7 +29,7 @@ def planned(tmp_path, registry):
     def plan(text, *overrides):
         path = tmp_path / "e.yaml"
         path.write_text(text)
-        return experiments.plan(experiments.load(path, overrides), registry, "e.yaml")
+        return make_plan(load_experiment(path, overrides), registry, "e.yaml")
 
     return plan
 
@@ -171,9 +171,9 @@ def test_a_file_that_is_none_is_refused(tmp_path):
         ("a\0b", "null byte"),
     ):
         with pytest.raises(MTBenchError, match=message):
-            experiments.load(tmp_path / name)
+            load_experiment(tmp_path / name)
     with pytest.raises(MTBenchError, match=r"latin\.yaml: not a text file in UTF-8: .* at byte 12"):
-        experiments.load(tmp_path / "latin.yaml")
+        load_experiment(tmp_path / "latin.yaml")
 
 
 def test_every_problem_is_listed_up_to_a_limit(planned, tmp_path):
@@ -206,7 +206,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_a_value_is_shown_briefly(value):
-    assert 0 < len(shown(value)) < 3000
+    assert 0 < len(show_value(value)) < 3000
 
 
 @given(st.dictionaries(st.text("abc<=", min_size=1), json_values))
@@ -243,14 +243,14 @@ def test_an_override_changes_one_place(override, path, value):
         "metrics": ["rmse", "mae"],
     }  # fmt: skip
     before = repr(source)
-    experiment = experiments.load(source, [override])
+    experiment = load_experiment(source, [override])
     assert repr(source) == before
     found = experiment
     for key in path.split("."):
         found = found[int(key)] if key.isdecimal() else getattr(found, key)
     assert found == value
     untouched = [name for name in Experiment.model_fields if name != path.split(".")[0]]
-    expected = experiments.load(source)
+    expected = load_experiment(source)
     assert all(getattr(experiment, name) == getattr(expected, name) for name in untouched)
 
 
@@ -295,7 +295,7 @@ def test_a_wrong_override_is_named(planned, tmp_path, override, message):
 
 def test_an_override_of_an_empty_list_is_named():
     with pytest.raises(MTBenchError, match=r"--set models\.0=ple: 'models\.0': the list is empty"):
-        experiments.load({"dataset": "planted", "models": []}, ["models.0=ple"])
+        load_experiment({"dataset": "planted", "models": []}, ["models.0=ple"])
 
 
 def test_an_experiment_survives_the_round_trip(planned, tmp_path):
@@ -305,11 +305,11 @@ def test_an_experiment_survives_the_round_trip(planned, tmp_path):
         "metrics: [auc]\ninputs: {warmup: 0.25}\n"
     ).experiment
     dumped = experiment.model_dump(mode="json")
-    assert experiments.load(dumped) == experiments.load(experiment) == experiment
-    assert experiments.load(experiment, ["seeds=1"]).seeds == (0,)
+    assert load_experiment(dumped) == load_experiment(experiment) == experiment
+    assert load_experiment(experiment, ["seeds=1"]).seeds == (0,)
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(dumped))
-    assert experiments.load(path) == experiment
+    assert load_experiment(path) == experiment
 
 
 def test_an_experiment_cannot_be_changed(planned):

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 
 ROUNDS, MUTATIONS = 8, int(os.environ.get("MTBENCH_TEST_MUTATIONS", "50"))
@@ -164,7 +165,7 @@ def registry():
 def test_the_file_itself_is_valid(file, registry, tmp_path):
     path = tmp_path / "experiment.yaml"
     path.write_text(FILES[file])
-    experiments.plan(experiments.load(path), registry)
+    make_plan(load_experiment(path), registry)
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
@@ -177,7 +178,7 @@ def test_a_mutated_file_is_valid_or_a_mistake_of_the_user(seed, registry, tmp_pa
         overrides = [override(rng) for _ in range(rng.choice([0, 0, 1, 2]))]
         path.write_bytes(content)
         try:
-            experiments.plan(experiments.load(path, overrides), registry)
+            make_plan(load_experiment(path, overrides), registry)
         except MTBenchError as error:
             outcomes["mistake"] += 1
             message = str(error)

@@ -8,19 +8,19 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from mtbench import record as records
-from mtbench.data.cache import content_hash
 from mtbench.errors import MTBenchError
-from mtbench.record import Record
+from mtbench.files import hash_json, write_atomically
+from mtbench.record import store
+from mtbench.record.form import Recipe, Record
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path, make_record):
     record = make_record(
         undefined={"like.auc.test.0": "one class"}, settings={"name": "é ∞ \n", "layers": [64, 32.5, None]}
     )
-    path = records.write(record, tmp_path / "new" / "folder")
+    path = store.write(record, tmp_path / "new" / "folder")
     assert path.name == f"{record.file_stem}.json"
-    assert records.read(path) == record
+    assert store.read(path) == record
     assert list(path.parent.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -28,8 +28,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path, make_record):
 def test_the_name_is_made_of_key_and_content(make_record):
     record = make_record()
     recipe, whole = record.recipe.model_dump(mode="json"), record.model_dump(mode="json")
-    assert record.key == content_hash(recipe)
-    assert record.file_stem == f"{content_hash(recipe)[:16]}-{content_hash(whole)[:16]}"
+    assert record.key == hash_json(recipe)
+    assert record.file_stem == f"{hash_json(recipe)[:16]}-{hash_json(whole)[:16]}"
 
 
 def test_the_key_does_not_depend_on_what_came_out(make_record):
@@ -57,7 +57,7 @@ def test_the_key_depends_on_everything_that_went_in(make_record):
             place = place[key]
         old = place[path[-1]]
         place[path[-1]] = _other(old, path[-1])
-        keys.add(records.Recipe.model_validate(changed).key)
+        keys.add(Recipe.model_validate(changed).key)
     assert len(leaves) > 30
     assert len(keys) == len(leaves) + 1
 
@@ -82,14 +82,14 @@ def _leaves(tree, path=()):
 
 
 def test_every_changed_byte_is_noticed(tmp_path, make_record):
-    path = records.write(make_record(), tmp_path)
+    path = store.write(make_record(), tmp_path)
     content = path.read_bytes()
     for at in range(0, len(content), 7):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(MTBenchError, match=path.name):
-            records.read(path)
+            store.read(path)
     path.write_bytes(content)
-    records.read(path)
+    store.read(path)
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,26 @@ def test_every_changed_byte_is_noticed(tmp_path, make_record):
     ],
 )
 def test_a_record_has_one_way_to_be_written(tmp_path, make_record, old, new):
-    path = records.write(make_record(), tmp_path)
+    path = store.write(make_record(), tmp_path)
     content = path.read_bytes()
     assert old in content
     path.write_bytes(content.replace(old, new, 1))
     with pytest.raises(MTBenchError, match="changed"):
-        records.read(path)
+        store.read(path)
 
 
 def test_a_changed_recipe_with_its_old_key_is_noticed(tmp_path, make_record):
     record = make_record().model_dump(mode="json")
     record["recipe"]["seeds"] = [0, 1, 5]
-    path = records.write(Record.model_validate(record), tmp_path)
+    path = store.write(Record.model_validate(record), tmp_path)
     with pytest.raises(MTBenchError, match="its key is not the hash of its recipe"):
-        records.read(path)
+        store.read(path)
 
 
 def test_a_renamed_file_is_noticed(tmp_path, make_record):
-    path = records.write(make_record(), tmp_path)
+    path = store.write(make_record(), tmp_path)
     with pytest.raises(MTBenchError, match="renamed"):
-        records.read(path.rename(tmp_path / "other.json"))
+        store.read(path.rename(tmp_path / "other.json"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_is_no_record_is_refused_with_its_place(tmp_path, make_record, chan
     path = tmp_path / "record.json"
     path.write_text(json.dumps(make_record().model_dump(mode="json") | change))
     with pytest.raises(MTBenchError, match=message) as error:
-        records.read(path)
+        store.read(path)
     assert str(error.value).startswith(f"{path}: not a record: ")
 
 
@@ -147,12 +147,12 @@ def test_what_is_no_json_object_is_refused(tmp_path, content):
     path = tmp_path / "record.json"
     path.write_bytes(content)
     with pytest.raises(MTBenchError, match="not a record"):
-        records.read(path)
+        store.read(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MTBenchError, match=r"none\.json: cannot be read"):
-        records.read(tmp_path / "none.json")
+        store.read(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -161,10 +161,10 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path, make_record, value):
         make_record(results={"click": {"auc": [value]}})
     with pytest.raises(ValidationError, match="finite"):
         make_record(settings={"rate": value})
-    path = records.write(make_record(), tmp_path)
+    path = store.write(make_record(), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"0.74", json.dumps(value).encode()))
     with pytest.raises(MTBenchError, match="not a record"):
-        records.read(path)
+        store.read(path)
 
 
 def test_an_interrupted_write_leaves_nothing_and_spares_what_was_there(tmp_path):
@@ -176,66 +176,66 @@ def test_an_interrupted_write_leaves_nothing_and_spares_what_was_there(tmp_path)
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        records.atomically(path, full)
+        write_atomically(path, full)
     assert path.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_killed_write_leaves_no_record(tmp_path, make_record):
-    earlier = records.write(make_record("ple"), tmp_path)
+    earlier = store.write(make_record("ple"), tmp_path)
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom mtbench import record\n"
         "def half(part):\n    part.write_text('{')\n    os.kill(os.getpid(), 9)\n"
-        "record.atomically(Path(sys.argv[1]) / 'later.json', half)\n"
+        "record.write_atomically(Path(sys.argv[1]) / 'later.json', half)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
-    good, problems = records.read_all(tmp_path)
+    good, problems = store.read_all(tmp_path)
     assert [written.path for written in good] == [earlier]
     assert not problems
 
 
 def test_the_same_record_written_twice_is_one_file(tmp_path, make_record):
-    assert records.write(make_record(), tmp_path) == records.write(make_record(), tmp_path)
+    assert store.write(make_record(), tmp_path) == store.write(make_record(), tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_two_contents_of_one_key_are_two_files(tmp_path, make_record):
     one, other = make_record(), make_record(measured={"seconds": 1.0})
     assert one.key == other.key
-    assert {records.write(one, tmp_path), records.write(other, tmp_path)} == {
-        written.path for written in records.read_all(tmp_path)[0]
+    assert {store.write(one, tmp_path), store.write(other, tmp_path)} == {
+        written.path for written in store.read_all(tmp_path)[0]
     }
 
 
 def test_all_records_are_read_in_order_and_damaged_ones_reported(tmp_path, make_record):
-    paths = [records.write(make_record(model), tmp_path) for model in ("mmoe", "ple", "single-task")]
+    paths = [store.write(make_record(model), tmp_path) for model in ("mmoe", "ple", "single-task")]
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "table.parquet").write_text("")
-    good, problems = records.read_all(tmp_path)
+    good, problems = store.read_all(tmp_path)
     assert [written.path for written in good] == sorted(paths)
     assert len(problems) == 1
     assert "broken.json: not a record" in problems[0]
     with pytest.raises(MTBenchError, match="no such folder"):
-        records.read_all(tmp_path / "none")
+        store.read_all(tmp_path / "none")
 
 
 def test_a_record_is_found_by_its_key_whatever_lies_beside_it(tmp_path, make_record):
     record = make_record()
-    path = records.write(record, tmp_path)
-    records.write(make_record("ple"), tmp_path)
+    path = store.write(record, tmp_path)
+    store.write(make_record("ple"), tmp_path)
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / f"{record.key[:16]}-0000000000000000.json").write_text("{")
-    assert records.find(tmp_path, record.key) == (record, path)
-    assert records.find(tmp_path, record.key[:16] + "0" * 48) is None
-    assert records.find(tmp_path / "none", record.key) is None
+    assert store.find(tmp_path, record.key) == (record, path)
+    assert store.find(tmp_path, record.key[:16] + "0" * 48) is None
+    assert store.find(tmp_path / "none", record.key) is None
 
 
 def test_a_damaged_record_is_not_found(tmp_path, make_record):
     record = make_record()
-    path = records.write(record, tmp_path)
+    path = store.write(record, tmp_path)
     path.write_text(path.read_text().replace("0.74", "0.99"))
-    assert records.find(tmp_path, record.key) is None
+    assert store.find(tmp_path, record.key) is None
 
 
 def test_the_mean_of_an_undefined_value_is_undefined(make_record):

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from mtbench.errors import MTBenchError
-from mtbench.registry import Kind, PluginWarning, Registry
+from mtbench.registry import PluginKind, PluginWarning, Registry
 
 LAUNCHER = """
 @hookimpl
@@ -30,11 +30,11 @@ def launcher(name: str, target: str) -> str:
     return LAUNCHER.format(name=name, target=target)
 
 
-def added(registry: Registry, kind: Kind):
-    return [entry for entry in registry.entries(kind) if entry.plugin.distribution != "mtbench"]
+def added(registry: Registry, kind: PluginKind):
+    return [entry for entry in registry.registrations(kind) if entry.plugin.distribution != "mtbench"]
 
 
-def names(registry: Registry, kind: Kind) -> list[str]:
+def names(registry: Registry, kind: PluginKind) -> list[str]:
     return [entry.name for entry in added(registry, kind)]
 
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from mtbench import record as records_
 from mtbench.board import resamples, summary
 from mtbench.board.standings import standings
+from mtbench.record import store
 
 
 def test_the_records_made_are_comparisons_whose_rows_are_ranked(load, tmp_path):
     load("board")["make"](tmp_path, 2, 3)
-    written, problems = records_.read_all(tmp_path)
+    written, problems = store.read_all(tmp_path)
     replicates, others = resamples.read_all(tmp_path)
     assert problems == others == []
     groups = summary.groups(written)

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.schema import Card, Feature, Schema, Split, Task
+from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Split, Task
 from mtbench_datasets.planted.oracle import infer_groups, infer_last_click
 from mtbench_datasets.planted.rows import draw
 from mtbench_datasets.planted.world import NUMERIC, TASKS, Signal, World

@@ -11,10 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mtbench.data.dataset import Dataset, DatasetConfig
-from mtbench.data.sources import Source
-from mtbench.errors import MTBenchError
-from mtbench.schema import Card, Schema, Split
+from mtbench import Card, Dataset, DatasetConfig, MTBenchError, Schema, Source, Split
 from mtbench_datasets.table import cells
 from mtbench_datasets.table.blocks import Csv, File, Parquet
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from mtbench.errors import MTBenchError, suggestion
+from mtbench import MTBenchError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -174,7 +174,7 @@ def _check_header(names: Sequence[str], wanted: Collection[str], shown: str) -> 
     for column in wanted:
         if column not in names:
             raise MTBenchError(
-                f"{shown}: there is no column '{column}'{suggestion(column, names)}; "
+                f"{shown}: there is no column '{column}'{suggest(column, names)}; "
                 f"its columns are: {', '.join(names)}. Correct the name in the dataset's settings"
             )
         if names.count(column) > 1:

@@ -190,7 +190,7 @@ def metis(scores: sparse.csr_array, clusters: int) -> tuple[np.ndarray, np.ndarr
     The graph of users and items is cut into parts of like size with few edges between them; edges weigh the same.
     Raises MTBenchError if DGL is absent.
     """
-    from mtbench.graph.backend import dgl  # noqa: PLC0415 - DGL is loaded where it is used
+    from mtbench import load_dgl  # noqa: PLC0415 - DGL is loaded where it is used
 
     edges = scores.tocoo()
     both = np.concatenate([edges.row.astype(np.int64), edges.col.astype(np.int64) + scores.shape[0]])
@@ -199,9 +199,9 @@ def metis(scores: sparse.csr_array, clusters: int) -> tuple[np.ndarray, np.ndarr
     parts = min(clusters, len(seen))
     if parts > 1:
         user, item = np.split(number, 2)
-        graph = dgl().graph((np.concatenate([user, item]), np.concatenate([item, user])), num_nodes=len(seen))
+        graph = load_dgl().graph((np.concatenate([user, item]), np.concatenate([item, user])), num_nodes=len(seen))
         with redirect_stdout(StringIO()):  # it prints its times
             # the other mode, k-way, gives other parts at each call where graphs are small
-            part[seen] = dgl().metis_partition_assignment(graph, parts, mode="recursive").numpy()
+            part[seen] = load_dgl().metis_partition_assignment(graph, parts, mode="recursive").numpy()
     part[seen] += 1
     return part[: scores.shape[0]], part[scores.shape[0] :]

@@ -8,16 +8,14 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse.linalg import aslinearoperator
 
-from mtbench.errors import MTBenchError, suggestion
-from mtbench.inputs import InputConfig
+from mtbench import InputConfig, MTBenchError, suggest
 from mtbench_inputs.macro import clusters
 from mtbench_inputs.macro.clusters import Macro
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-    from mtbench.data.columns import Columns
-    from mtbench.inputs import Interactions, Rows
+    from mtbench import Columns, Interactions, Rows
 
 MOST_CLUSTERS = 1000
 SIDES = ("user", "item")
@@ -105,7 +103,7 @@ def _codes(columns: Columns, name: str, side: str) -> tuple[np.ndarray, int]:
     if name not in known:
         raise MTBenchError(
             f"macro-graph: {side}_column: '{name}' is no categorical or multi-valued feature of the "
-            f"{side}{suggestion(name, known)}; known: {', '.join(sorted(known)) or 'none'}"
+            f"{side}{suggest(name, known)}; known: {', '.join(sorted(known)) or 'none'}"
         )
     rows = columns.everything()
     if name in columns.spec.categorical:

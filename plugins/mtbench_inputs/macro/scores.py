@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import sparse
 
-from mtbench.errors import MTBenchError, suggestion
+from mtbench import MTBenchError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtbench.inputs import Interactions
-    from mtbench.schema import Task
+    from mtbench import Interactions, Task
 
 Scores = Literal["additive", "lexicographic", "table", "binary"]
 MOST_TASKS = 16
@@ -30,7 +29,7 @@ def counted(tasks: Sequence[Task], names: Sequence[str]) -> list[int]:
     for name in names:
         if name not in binary:
             raise MTBenchError(
-                f"macro-graph: tasks: '{name}' is no binary task{suggestion(name, binary)}; known: {', '.join(binary)}"
+                f"macro-graph: tasks: '{name}' is no binary task{suggest(name, binary)}; known: {', '.join(binary)}"
             )
     chosen = [binary[name] for name in names or binary]
     if not 0 < len(chosen) <= MOST_TASKS:
@@ -68,7 +67,7 @@ def _listed(tasks: Sequence[str], table: Mapping[str, float]) -> np.ndarray:
             if name not in tasks:
                 raise MTBenchError(
                     f"macro-graph: table: '{combination}' names '{name}', which is not among its tasks"
-                    f"{suggestion(name, tasks)}: {', '.join(tasks)}"
+                    f"{suggest(name, tasks)}: {', '.join(tasks)}"
                 )
         rank[sum(1 << tasks.index(name) for name in set(names))] = value
     return rank

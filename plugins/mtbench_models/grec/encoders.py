@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.nn.transformer import ParallelBlock, masked_pool, unpacked
+from mtbench.nn import ParallelBlock, masked_pool, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.nn.transformer import ParallelBlock
+from mtbench.nn import ParallelBlock
 
 if TYPE_CHECKING:
-    from mtbench.nn.transformer import Projected
+    from mtbench.nn import Projected
 
 
 class TaskMixing(nn.Module):

@@ -9,18 +9,27 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.model import ModelConfig, MultiTaskModel
-from mtbench.nn import Dropout, FeatureEmbedding, StackedLinear
-from mtbench.nn.routing import Balance, Level, Routing, SparseMixture, balance_loss, entropy, expert_use, z_loss
-from mtbench.schema import Choice, Component, FloatRange, IntRange, ModelCard
+from mtbench import Choice, Component, FloatRange, IntRange, ModelCard, ModelConfig, MultiTaskModel
+from mtbench.nn import (
+    Balance,
+    Dropout,
+    FeatureEmbedding,
+    Level,
+    Routing,
+    SparseMixture,
+    StackedLinear,
+    balance_loss,
+    entropy,
+    expert_use,
+    z_loss,
+)
 from mtbench_models.grec.encoders import SLOPE, ContextEncoder, HistoryEncoder, ItemEncoder
 from mtbench_models.grec.mixing import TaskMixing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema
+    from mtbench import Batch, DataSpec, Schema
 
 AT_ONCE = 1 << 15
 """Tokens that pass mixing and experts at once on the CPU, where larger tensors cost more than their share."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mtbench.nn import Dropout, StackedLinear, StackedMLP, mix
-from mtbench.nn.macro import Aggregation, NodeTable, macro_weights
+from mtbench.nn import Aggregation, Dropout, NodeTable, StackedLinear, StackedMLP, macro_weights, mix
 
 if TYPE_CHECKING:
     from mtbench_inputs.macro_graph import MacroGraphInput, MacroGraphSpec

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from mtbench.schema import Choice, FloatRange, IntRange
+from mtbench import Choice, FloatRange, IntRange
 from mtbench_models.config import TowerConfig
 
 

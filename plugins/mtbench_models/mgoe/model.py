@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mtbench.model import MultiTaskModel
+from mtbench import Component, ModelCard, MultiTaskModel
 from mtbench.nn import FeatureEmbedding
-from mtbench.schema import Component, ModelCard
 from mtbench_models.mgoe.bottom import MacroEmbeddings, MacroGraphBottom
 from mtbench_models.mgoe.config import MGOEConfig
 from mtbench_models.mgoe.tower import Fusion, MacroPredictionTower, MicroNeighbors
@@ -17,8 +16,7 @@ from mtbench_models.mgoe.tower import Fusion, MacroPredictionTower, MicroNeighbo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtbench.data.batches import Batch
-    from mtbench.schema import DataSpec, Schema
+    from mtbench import Batch, DataSpec, Schema
 
 INPUT = "macro-graph"
 OF_INPUT = {"user_clusters", "item_clusters", "neighbors", "scores", "counts"}

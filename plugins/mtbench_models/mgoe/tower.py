@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mtbench.nn import Dropout, StackedLinear, StackedMLP
-from mtbench.nn.macro import NodeTable, masked_softmax
+from mtbench.nn import Dropout, NodeTable, StackedLinear, StackedMLP, masked_softmax
 from mtbench_models.aitm import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.schema import Task
+    from mtbench import Task
     from mtbench_inputs.macro_graph import MacroGraphInput
     from mtbench_models.mgoe.config import MGOEConfig
 

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtbench import record as records_
 from mtbench.board import checks, resamples
 from mtbench.board.admission import add, check_all, inspect, standing
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
-from mtbench.record import Record
+from mtbench.record import store
+from mtbench.record.form import Record
 from mtbench.registry import Registry
 
 
@@ -30,7 +30,7 @@ def desk(planted_board, tmp_path):
 
 
 def of(model, folder):
-    return next(each for each in records_.read_all(folder)[0] if each.record.recipe.model.name == model)
+    return next(each for each in store.read_all(folder)[0] if each.record.recipe.model.name == model)
 
 
 def forged(written, change, *, table=None):
@@ -42,7 +42,7 @@ def forged(written, change, *, table=None):
         content["predictions"]["sha256"] = predictions.digest(written.path.with_name("other.parquet"))
     record = Record.model_validate(content)
     record = record.model_copy(update={"key": record.recipe.key})
-    path = records_.write(record, written.path.parent)
+    path = store.write(record, written.path.parent)
     source = written.path.with_name("other.parquet") if table is not None else written.path.with_suffix(".parquet")
     shutil.copy(source, path.with_suffix(".parquet"))
     return path
@@ -50,7 +50,7 @@ def forged(written, change, *, table=None):
 
 def test_a_good_record_is_admitted_checked_and_ready_to_be_ranked(desk, registry):
     records, known, board = desk
-    for written in records_.read_all(records)[0]:
+    for written in store.read_all(records)[0]:
         found = inspect(written.path, registry, known=known)
         assert found.notes == []
         assert found.check.difference == 0.0
@@ -317,7 +317,7 @@ def test_a_constant_predictor_unlike_the_others_is_refused(desk, registry):
 
 def test_everything_that_is_wrong_in_a_boards_folder_is_found(desk, registry):
     records, known, board = desk
-    for written in records_.read_all(records)[0]:
+    for written in store.read_all(records)[0]:
         add(inspect(written.path, registry, known=known), board, registry)
     (board / "0123456789abcdef-0123456789abcdef.json").write_text("{}")
     first, second = sorted((board / "resamples").iterdir())

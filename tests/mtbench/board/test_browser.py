@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from mtbench import record as records_
 from mtbench.board.page import build
+from mtbench.record import store
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -71,7 +71,7 @@ def board(tmp_path, make_record):
     def make(model, click, buy, seconds, measured=None, **changes):
         values = {"click": {"auc": [click] * 5}, "buy": {"auc": [buy] * 5}}
         measured = {"seconds": seconds} | (measured or {})
-        records_.write(make_record(model, values, bounds=CHANCE, measured=measured, **changes), tmp_path / "records")
+        store.write(make_record(model, values, bounds=CHANCE, measured=measured, **changes), tmp_path / "records")
 
     make("single-task", 0.70, 0.74, 12.0)
     make("mmoe", 0.73, 0.71, 9.0)
@@ -214,7 +214,7 @@ def test_markup_in_every_text_of_a_record_stays_text(visit, tmp_path, make_recor
             "tuning": {"trials": [trial], "best": 0}, "seeds": {str(seed): run for seed in range(5)},
         },
     )  # fmt: skip
-    records_.write(made, tmp_path / "records")
+    store.write(made, tmp_path / "records")
     (tmp_path / "records" / "<img src=x onerror=alert(1)>.json").write_text("{")
     site = build(tmp_path / "records", tmp_path / "site").parent
     paths = sorted(site.rglob("*.html"))

@@ -13,12 +13,12 @@ import yaml
 from typer.testing import CliRunner
 
 from mtbench import Registry
-from mtbench import record as records_
 from mtbench.board import checks, comparisons, figures, models, recipes, resamples, summary
 from mtbench.board.checks import Check
 from mtbench.board.page import build
 from mtbench.cli import app
-from mtbench.experiment import load
+from mtbench.experiment import load_experiment
+from mtbench.record import store
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def compare(tmp_path):
     def make():
         folder = tmp_path / "records"
         resamples.fill(folder, Registry.load())
-        (group,) = summary.groups(records_.read_all(folder)[0])
+        (group,) = summary.groups(store.read_all(folder)[0])
         return comparisons.compare(group, resamples.read_all(folder)[0], checks.read_all(folder)[0])
 
     return make
@@ -82,7 +82,7 @@ def test_a_ranking_of_one_and_of_none_is_said_so(make_predicted, compare):
 
 def test_without_resamples_nobody_leads(make_record):
     made = [make_record("a"), make_record("b")]
-    written = [records_.Written(record, Path(f"{record.file_stem}.json")) for record in made]
+    written = [store.Written(record, Path(f"{record.file_stem}.json")) for record in made]
     (group,) = summary.groups(written)
     assert {lead.said for lead in comparisons.compare(group, {}, {}).leads} == {"nobody is ranked yet"}
 
@@ -90,7 +90,7 @@ def test_without_resamples_nobody_leads(make_record):
 def test_checks_give_badges_and_stand_on_the_records_page(make_record, tmp_path):
     made = {name: make_record(name) for name in ("claimed", "checked", "rerun")}
     for record in made.values():
-        records_.write(record, tmp_path)
+        store.write(record, tmp_path)
     for name, level, seeds in (("checked", "checked", []), ("rerun", "checked", []), ("rerun", "re-run", [2])):
         check = Check(
             record=made[name].file_stem, level=level, created="2025-04-01T10:00:00+00:00", mtbench="0.1.0",
@@ -113,7 +113,7 @@ def test_checks_give_badges_and_stand_on_the_records_page(make_record, tmp_path)
 def test_the_experiment_on_a_records_page_is_one(make_record):
     record = make_record("mmoe", inputs={"warmup": 0.4, "asked": [], "given": []})
     text = recipes.experiment(record.recipe)
-    found = load(yaml.safe_load(text))
+    found = load_experiment(yaml.safe_load(text))
     assert found.seeds == (0, 1, 2)
     assert found.dataset.model_dump() == {"name": "movielens-100k", "threshold": 4}
     assert found.models[0].model_dump() == {"name": "mmoe", **record.recipe.model.settings}
@@ -123,7 +123,7 @@ def test_the_experiment_on_a_records_page_is_one(make_record):
 
 
 def test_serve_builds_the_site_and_shows_it(make_record, tmp_path, monkeypatch):
-    records_.write(make_record("mmoe"), tmp_path)
+    store.write(make_record("mmoe"), tmp_path)
     seen = {}
 
     def serve(server):

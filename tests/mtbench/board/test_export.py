@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from mtbench import record as records_
 from mtbench.board.export import TIE, export
 from mtbench.board.standings import Interval, Placing, Ranking, Standings
+from mtbench.record import store
 from mtbench.registry import Registry
 
 VALUES = {
@@ -23,7 +23,7 @@ def board(tmp_path, make_record, monkeypatch):
     """Return a folder of records of which the first two cannot be told apart."""
     monkeypatch.setattr("mtbench.board.export.standings", _standings)
     for model, values in VALUES.items():
-        records_.write(make_record(model, {"click": {"auc": values}}), tmp_path)
+        store.write(make_record(model, {"click": {"auc": values}}), tmp_path)
     return tmp_path
 
 

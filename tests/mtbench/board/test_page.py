@@ -9,10 +9,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from mtbench import record as records_
 from mtbench.board.page import build
 from mtbench.board.summary import UNDEFINED, differences
 from mtbench.errors import MTBenchError
+from mtbench.record import store
 
 VOID = {"meta", "link", "path", "input", "rect"}
 
@@ -53,7 +53,7 @@ def site(tmp_path):
     def make(*made):
         (tmp_path / "records").mkdir(exist_ok=True)
         for record in made:
-            records_.write(record, tmp_path / "records")
+            store.write(record, tmp_path / "records")
         return read(build(tmp_path / "records", tmp_path / "records" / "site").parent)
 
     return make
@@ -118,7 +118,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path, make_record):
     pages = []
     for name, order in (("a", made), ("b", made[::-1])):
         for each in order:
-            records_.write(each, tmp_path / name)
+            store.write(each, tmp_path / name)
         pages += [read(build(tmp_path / name, tmp_path / name / "site").parent) for _ in range(2)]
     assert all(each == pages[0] for each in pages)
     assert str(tmp_path) not in "".join(pages[0].values())
@@ -418,7 +418,7 @@ def run(*arguments, code=""):
 
 
 def test_the_command_prints_the_path_and_loads_no_heavy_library(tmp_path, make_record):
-    records_.write(make_record("mmoe"), tmp_path)
+    store.write(make_record("mmoe"), tmp_path)
     done = run("--records", tmp_path, "--out", tmp_path / "out", code=REPORT_MODULES)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out' / 'index.html'}\n")
     assert (tmp_path / "out" / "index.html").is_file()

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from mtbench import record as records_
 from mtbench.board import addresses, publishing
 from mtbench.board.page import build
 from mtbench.errors import MTBenchError
+from mtbench.record import store
 
 
 def files(folder):
@@ -16,9 +16,9 @@ def files(folder):
 
 def test_pages_of_records_that_are_gone_are_removed_and_nothing_else(tmp_path, make_record):
     records, out = tmp_path / "records", tmp_path / "site"
-    kept = records_.write(make_record("mmoe"), records)
+    kept = store.write(make_record("mmoe"), records)
     before = files(build(records, out).parent)
-    gone = records_.write(make_record("ple"), records)
+    gone = store.write(make_record("ple"), records)
     build(records, out)
     assert {f"records/{gone.stem}.html", "models/ple.html"} <= files(out).keys()
     gone.unlink()
@@ -33,7 +33,7 @@ def test_pages_of_records_that_are_gone_are_removed_and_nothing_else(tmp_path, m
 def test_a_build_twice_gives_the_same_bytes_and_touches_no_file(tmp_path, make_record):
     records = tmp_path / "records"
     for name in ("mmoe", "ple"):
-        records_.write(make_record(name), records)
+        store.write(make_record(name), records)
     out = build(records, tmp_path / "site").parent
     first, times = files(out), {path: path.stat().st_mtime_ns for path in out.rglob("*.html")}
     build(records, out)

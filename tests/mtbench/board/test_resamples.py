@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from mtbench import record as records_
 from mtbench.board import resamples
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.evaluation.resampling import COUNT, resample
+from mtbench.record import store
 from mtbench.registry import Registry
 
 REGISTRY = Registry.load()
@@ -27,7 +27,7 @@ def test_what_is_filled_in_is_read_again(make_predicted, tmp_path):
     made = resample(table, written.record.recipe.tasks, metrics)
     assert made.model_dump().items() <= found[stem].model_dump().items()
     assert len(made.tasks["click"].values) == made.count == COUNT
-    good, wrong = records_.read_all(folder)
+    good, wrong = store.read_all(folder)
     assert [each.record.file_stem for each in good] == [stem]
     assert wrong == []
 

@@ -11,7 +11,7 @@ from mtbench.board.resamples import Resamples
 from mtbench.board.standings import Interval, pair, standings
 from mtbench.board.summary import groups
 from mtbench.evaluation.comparison import Sample, changes, differences, holm, means
-from mtbench.record import Written
+from mtbench.record.store import Written
 
 CLUSTERS = 500
 COUNT = 200

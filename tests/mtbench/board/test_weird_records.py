@@ -9,9 +9,9 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from mtbench import record as records_
 from mtbench.board.page import build
-from mtbench.record import Record
+from mtbench.record import store
+from mtbench.record.form import Record
 
 STRANGE = [
     None, "", "<script>alert(1)</script>", "a" * 300, "\u202e\0\n", "nan", 0, -1, 1, 2, 1e308, -1e308, 5e-324, 10**400,
@@ -105,14 +105,14 @@ def test_no_record_however_strange_stops_the_build(tmp_path, rich):
     rng = random.Random(7)  # noqa: S311 - the same records every time
     valid = 0
     records = tmp_path / "records"
-    records_.write(signed(rich), records)
+    store.write(signed(rich), records)
     for number in range(COUNT):
         content = mutated(rich, rng)
         record = signed(content)
         if record is None:
             (records / f"{number}.json").write_text(json.dumps(content))
         else:
-            records_.write(record, records)
+            store.write(record, records)
             valid += 1
     assert valid > COUNT / 4
     first = build(records, tmp_path / "site").read_text(encoding="utf-8")
@@ -145,6 +145,6 @@ def test_each_of_these_has_a_page(tmp_path, rich, change):
     change(rich)
     record = signed(rich)
     for each in (whole, record):
-        records_.write(each, tmp_path / "records")
+        store.write(each, tmp_path / "records")
     out = build(tmp_path / "records", tmp_path / "site").parent
     assert (out / "records" / f"{record.file_stem}.html").is_file()

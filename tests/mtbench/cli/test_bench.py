@@ -24,8 +24,8 @@ def test_the_grid_shows_what_is_there_and_what_is_missing(planted_board):
     assert "2 of 4 records in records" in done.output
     found = json.loads(RUNNER.invoke(app, ["bench", "status", "planted-v1", "--json", "--model", "constant"]).output)
     assert found["benchmark"]["name"] == "planted-v1"
-    [cell] = found["cells"]
-    assert (planted_board / "records" / f"{cell['record']}.json").is_file()
+    [row] = found["rows"]
+    assert (planted_board / "records" / f"{row['record']}.json").is_file()
     empty = RUNNER.invoke(app, ["bench", "status", "planted-v1", "--records", "nowhere"])
     assert "0 of 4 records in nowhere" in empty.output
 

@@ -14,10 +14,10 @@ from importlib import metadata
 import pytest
 from typer.testing import CliRunner
 
-from mtbench import record as records_
 from mtbench.board import checks, environments, resamples
 from mtbench.cli import app
-from mtbench.record import Record
+from mtbench.record import store
+from mtbench.record.form import Record
 
 RUNNER = CliRunner()
 
@@ -28,7 +28,7 @@ def desk(planted_board, tmp_path, monkeypatch):
     shutil.copytree(planted_board, tmp_path / "checkout")
     monkeypatch.chdir(tmp_path / "checkout")
     folder = tmp_path / "checkout" / "records"
-    return {record.recipe.model.name: path for record, path in records_.read_all(folder)[0]}
+    return {record.recipe.model.name: path for record, path in store.read_all(folder)[0]}
 
 
 def call(*arguments):
@@ -40,7 +40,7 @@ def edited(path):
     """Return the path of a record with one number edited, its hashes made anew."""
     content = json.loads(path.read_text())
     content["results"]["click"]["auc"]["test"][1] += 0.02
-    written = records_.write(Record.model_validate(content), path.parent)
+    written = store.write(Record.model_validate(content), path.parent)
     shutil.copy(path.with_suffix(".parquet"), written.with_suffix(".parquet"))
     return written
 
@@ -53,7 +53,7 @@ def test_admitted_checked_and_exported(desk):
     assert call("check") == (0, "leaderboard/records: 2 records, nothing is wrong\n", "None")
     code, out, _ = call("export", "--format", "csv")
     lines = list(csv.DictReader(io.StringIO(out)))
-    record = records_.read(desk["shared-bottom"])
+    record = store.read(desk["shared-bottom"])
     for line in lines:
         if line["model"] == "shared-bottom":
             assert float(line["mean"]) == pytest.approx(record.mean(line["task"], "auc"), abs=1e-12)
@@ -106,7 +106,7 @@ def test_elsewhere_it_says_what_differs_and_allows_for_it(desk):
     content["measured"]["environment"] |= {"torch": "2.6.0", "machine": "sparc"}
     content["recipe"]["model"]["provenance"]["sha256"] = "f00d"
     record = Record.model_validate(content)
-    path = records_.write(record.model_copy(update={"key": record.recipe.key}), desk["constant"].parent)
+    path = store.write(record.model_copy(update={"key": record.recipe.key}), desk["constant"].parent)
     code, out, _ = call("verify", path, "--seed", 0)
     assert code == 0
     for text in (
@@ -129,11 +129,11 @@ def test_a_submission_holds_what_a_pull_request_needs(desk, tmp_path):
     with zipfile.ZipFile(archive) as pack:
         pack.extractall(tmp_path / "leaderboard")
     text = (tmp_path / "leaderboard" / f"{path.stem}.md").read_text()
-    record = records_.read(path)
+    record = store.read(path)
     assert record.predictions.sha256 in text
     assert record.recipe.benchmark.sha256 in text
     board = tmp_path / "leaderboard" / "records"
-    assert records_.read(board / path.name) == record
+    assert store.read(board / path.name) == record
     assert resamples.read_all(board)[0].keys() == {path.stem}
     assert checks.read_all(board) == ({}, [])  # nobody else has looked yet
     assert call("check", "--records", board)[0] == 0

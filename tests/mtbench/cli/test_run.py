@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from mtbench.record import read
+from mtbench.record.store import read
 
 EXPERIMENT = {
     "dataset": {"name": "planted", "rows": 4000, "users": 200, "items": 50},

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtbench import experiment as experiments
 from mtbench.cli import main
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Experiment
+from mtbench.experiment import Experiment, load_experiment
 
 CONFIGS = sorted(Path(__file__).parents[3].glob("configs/*.yaml"))
 KINDS = {
@@ -89,7 +88,7 @@ TINY = {"dataset": "planted", "models": ["mmoe"]}
     ],
 )
 def test_what_is_an_experiment_obeys_the_schema(schema, experiment):
-    experiments.load(experiment)
+    load_experiment(experiment)
     assert valid(experiment, schema, schema)
 
 
@@ -116,5 +115,5 @@ def test_what_is_an_experiment_obeys_the_schema(schema, experiment):
 )
 def test_what_is_none_does_not(schema, experiment):
     with pytest.raises(MTBenchError):
-        experiments.load(experiment)
+        load_experiment(experiment)
     assert not valid(experiment, schema, schema)

@@ -7,7 +7,7 @@ import pytest
 
 from mtbench.board.summary import UNDEFINED
 from mtbench.cli.table import human, show_results
-from mtbench.record import Written
+from mtbench.record.store import Written
 
 TASKS = ["click", "conversion", "long_view", "follow", "comment", "a_task_with_quite_a_long_name"]
 

@@ -41,7 +41,7 @@ def test_what_is_there_whole_is_not_built_again(build, cache_folder):
     assert folder == cache.entry("data", dict(reversed(RECIPE.items())), build)
     assert build.calls == 1
     assert (folder / "column.npy").read_bytes() == b"12345678"
-    assert [path.parent.name for path in cache_folder.rglob("column.npy")] == [cache.content_hash(RECIPE)]
+    assert [path.parent.name for path in cache_folder.rglob("column.npy")] == [cache.hash_json(RECIPE)]
 
 
 def test_another_recipe_or_kind_is_another_entry(build):
@@ -211,7 +211,7 @@ def test_of_processes_that_want_the_same_entry_at_once_one_makes_it(build, cache
     for child in children:
         _, errors = child.communicate(timeout=60)
         assert child.returncode == 0, errors.decode()
-    assert [path.name for path in (cache_folder / "data").iterdir()] == [cache.content_hash(RECIPE)]
+    assert [path.name for path in (cache_folder / "data").iterdir()] == [cache.hash_json(RECIPE)]
     assert (cache_folder / "builders").read_text() == "one\n"
     cache.entry("data", RECIPE, build)
     assert build.calls == 0
@@ -264,12 +264,12 @@ values = st.recursive(
 
 @given(values)
 def test_canonical_json_is_the_value_and_one_text(value):
-    text = cache.canonical_json(value)
+    text = cache.dump_canonical_json(value)
     assert json.loads(text) == value
-    assert cache.canonical_json(json.loads(text)) == text
+    assert cache.dump_canonical_json(json.loads(text)) == text
 
 
 def test_the_content_hash_is_a_known_one():
     # sha256 of {"a":"ä","b":[1,2.5,null]}
-    assert cache.canonical_json(RECIPE) == '{"a":"ä","b":[1,2.5,null]}'
-    assert cache.content_hash({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert cache.dump_canonical_json(RECIPE) == '{"a":"ä","b":[1,2.5,null]}'
+    assert cache.hash_json({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"

@@ -11,7 +11,7 @@ TRY = """
 from mtbench.errors import MTBenchError
 from mtbench.graph.backend import dgl
 try:
-    dgl()
+    load_dgl()
 except MTBenchError as error:
     print(error)
 """
@@ -50,9 +50,9 @@ def test_dgl_loads_and_leaves_no_stand_in_no_setting_and_no_file(tmp_path, monke
     code = """
 import json, os, sys
 from mtbench.graph.backend import dgl
-module = dgl()
+module = load_dgl()
 print(json.dumps({
-    "same": module is dgl() is sys.modules["dgl"],
+    "same": module is load_dgl() is sys.modules["dgl"],
     "backend": module.backend.backend_name,
     "setting": "DGLBACKEND" in os.environ,
     "left": [name for name in ("dgl.graphbolt", "setuptools.extern.packaging") if name in sys.modules],
@@ -66,7 +66,7 @@ import setuptools
 
 
 def test_another_backend_in_the_environment_is_not_followed():
-    code = "import os\n" + TRY + "print(dgl().backend.backend_name, os.environ['DGLBACKEND'])"
+    code = "import os\n" + TRY + "print(load_dgl().backend.backend_name, os.environ['DGLBACKEND'])"
     assert python(code, DGLBACKEND="tensorflow").split() == ["pytorch", "tensorflow"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtbench.errors import MTBenchError
-from mtbench.graph import InteractionGraph, adjacency_of
+from mtbench.graph import InteractionGraph, make_adjacency
 
 TASKS = ("click", "buy")
 
@@ -62,8 +62,8 @@ def test_csr_counts_the_positives_of_each_pair_both_ways(graph, task):
 def test_taking_events_away_equals_never_having_had_them(graph, data):
     weight = graph.positive.sum(1).astype(np.float32)
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(weight), max_size=len(weight))), bool)
-    whole, pair = adjacency_of(graph.user, graph.item, weight, graph.users, graph.items)
-    part, _ = adjacency_of(graph.user[keep], graph.item[keep], weight[keep], graph.users, graph.items)
+    whole, pair = make_adjacency(graph.user, graph.item, weight, graph.users, graph.items)
+    part, _ = make_adjacency(graph.user[keep], graph.item[keep], weight[keep], graph.users, graph.items)
     left = whole.without(torch.from_numpy(pair[~keep]), torch.from_numpy(weight[~keep]))
     assert torch.equal(left.by_user.to_dense(), part.by_user.to_dense())
     assert torch.equal(left.by_item.to_dense(), part.by_item.to_dense())

@@ -7,9 +7,9 @@ import torch
 import mtbench
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
-from mtbench.experiment import PlannedInput
-from mtbench.inputs.attach import attached
+from mtbench.inputs.attach import attach_inputs
 from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.plan import PlannedInput
 from mtbench.schema import Feature, Split
 from mtbench.testing.inputs import Generated, InMemory, changed_by_the_future, generated
 from mtbench_inputs.recent import Recent, RecentConfig
@@ -91,9 +91,9 @@ def test_an_input_is_made_once_and_shared(monkeypatch):
     build = Recent.build
     monkeypatch.setattr(Recent, "build", lambda *arguments: made.append(1) or build(*arguments))
     for _ in range(2):
-        attached(columns, [(planned, "code")], [])
+        attach_inputs(columns, [(planned, "code")], [])
     assert made == [1]
-    attached(columns, [(planned, "other code")], [])
+    attach_inputs(columns, [(planned, "other code")], [])
     assert made == [1, 1]
 
 
@@ -115,7 +115,7 @@ def test_a_model_gets_what_it_asks_for_and_the_record_says_so(tmp_path):
         {"length": 3, "item_length": 0, "features": False},
         False,
     )
-    assert written.record.recipe.inputs.given == []
+    assert written.record.recipe.inputs.pooled == []
     assert 0.4 < written.record.mean("click", "auc") < 0.7
 
 
@@ -124,7 +124,7 @@ def test_inputs_given_to_a_feature_model_become_columns(tmp_path):
     (plain,) = mtbench.run(SMALL | {"models": models}, records=tmp_path)
     (more,) = mtbench.run(SMALL | {"models": models, "inputs": {"give": ["recent"]}}, records=tmp_path)
     assert more.record.key != plain.record.key
-    assert [one.name for one in more.record.recipe.inputs.given] == ["recent"]
+    assert [one.name for one in more.record.recipe.inputs.pooled] == ["recent"]
     assert more.record.measured.parameters > plain.record.measured.parameters
 
 
@@ -149,7 +149,7 @@ def test_a_model_may_ask_for_an_input_that_is_given_with_other_settings(tmp_path
     experiment = SMALL | {"models": ["last-item"], "inputs": {"give": [{"name": "recent", "length": 9}]}}
     (written,) = mtbench.run(experiment, records=tmp_path / "records", plugins=[plugin])
     asked, given = (
-        part[0].settings for part in (written.record.recipe.inputs.asked, written.record.recipe.inputs.given)
+        part[0].settings for part in (written.record.recipe.inputs.asked, written.record.recipe.inputs.pooled)
     )
     assert (asked["length"], given["length"]) == (3, 9)
 
@@ -175,14 +175,14 @@ def test_a_dataset_without_users_is_refused_by_an_input_of_users(tmp_path):
 def test_asked_and_given_inputs_of_one_name_keep_their_own_settings():
     columns = Generated(generated(np.random.default_rng(0), 200, 9, 9)).prepared(Split(by="time"))
     short, long = (PlannedInput("recent", Recent(RecentConfig(length=length))) for length in (2, 7))
-    whole = attached(columns, [(short, "code")], [(long, "code")])
+    whole = attach_inputs(columns, [(short, "code")], [(long, "code")])
     assert whole.spec.inputs["recent"].length == 2
     rows = torch.arange(100, 120)
     batch = whole.train.take(rows)
     taken = batch.inputs["recent"]
     assert taken.items.shape == (20, 2)
     numbers = batch.multi["recent items"]
-    mask = whole.given["recent"].take(rows).item_mask
+    mask = whole.pooled["recent"].take(rows).item_mask
     assert mask.sum(1).max() > 2
     torch.testing.assert_close(numbers.offsets.diff(), mask.sum(1).long())
     for row in range(20):
@@ -196,7 +196,7 @@ def test_batches_carry_inputs_row_by_row():
         "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="b"
     )
     planned = PlannedInput("recent", Recent(RecentConfig(length=4)))
-    whole = attached(columns, [(planned, "code")], [(planned, "code")])
+    whole = attach_inputs(columns, [(planned, "code")], [(planned, "code")])
     rows = torch.tensor([5, 3, 100])
     batch = whole.train.take(rows)
     again = batch.take(torch.tensor([2, 0]))
@@ -213,4 +213,4 @@ def test_a_given_input_may_not_take_the_name_of_a_feature(monkeypatch, tmp_path)
     columns = dataset.prepared(Split(by="time", valid=0.15, test=0.15))
     given = [(PlannedInput("recent", Recent(RecentConfig(length=5))), "code")]
     with pytest.raises(MTBenchError, match=r"'recent' gives a feature 'recent items', and there is one of that name"):
-        _ = attached(columns, [], given).spec
+        _ = attach_inputs(columns, [], given).spec

@@ -101,7 +101,7 @@ import numpy as np
 import torch
 
 from mtbench.hookspecs import hookimpl
-from mtbench.inputs import Input, Opened
+from mtbench.inputs import Input, InputReader
 
 
 class Rows(NamedTuple):
@@ -116,7 +116,7 @@ class Place(Input):
         return OpenedPlace(np.load(folder / "user.npy"))
 
 
-class OpenedPlace(Opened):
+class OpenedPlace(InputReader):
     def __init__(self, user):
         self.user, self.spec = torch.from_numpy(user), int(user.max()) + 1
 

@@ -16,10 +16,10 @@ from mtbench.training.balancing import Aggregator
 from mtbench.training.module import TrainingModule, _probe
 
 REGISTRY = Registry.load()
-NAMES = [entry.name for entry in REGISTRY.entries("balancer") if entry.plugin.distribution == "mtbench"]
+NAMES = [entry.name for entry in REGISTRY.registrations("balancer") if entry.plugin.distribution == "mtbench"]
 NETWORKS = [
     entry.name
-    for entry in REGISTRY.entries("model")
+    for entry in REGISTRY.registrations("model")
     if entry.plugin.distribution == "mtbench" and issubclass(REGISTRY.resolve("model", entry.name), MultiTaskModel)
 ]
 KEEPING = ["uncertainty", "dwa", "famo", "nash-mtl", "random", "pcgrad", "graddrop", "gradnorm"]

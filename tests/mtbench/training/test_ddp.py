@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import mtbench
-from mtbench import experiment as experiments
 from mtbench.evaluation import predictions
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
-from mtbench.training.run import prepare_data
+from mtbench.training.prepare import prepare_data
 
 PLAIN = {"dropout": 0.0, "embedding_dropout": 0.0, "norm": "none"}
 
@@ -82,7 +83,7 @@ def test_two_processes_run_a_model_from_a_plugin_file_and_predict_each_row_once(
     )
     small["models"] = ["linear"]
     small["training"] |= {"devices": 2, "batch_size": 511}
-    columns = prepare_data(experiments.plan(experiments.load(small | {"models": ["mmoe"]}), Registry.load()))
+    columns = prepare_data(make_plan(load_experiment(small | {"models": ["mmoe"]}), Registry.load()))
     (written,) = mtbench.run(small, records=tmp_path / "records", plugins=[plugin])
     table = predictions.read(written.path.with_suffix(".parquet")).to_pandas()
     for split in ("valid", "test"):

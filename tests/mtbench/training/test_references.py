@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench import experiment as experiments
 from mtbench.board import summary
 from mtbench.board.page import build
 from mtbench.cli.table import show_results
 from mtbench.data.columns import Columns
+from mtbench.experiment import PLACEMENT, load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.training import run as running
 
@@ -202,7 +203,7 @@ def test_predictions_that_are_none_are_refused(small, tmp_path, plugin, value, m
 def test_a_missing_package_is_named_before_anything_is_run(small, plugin):
     small |= {"models": ["own", "missing"]}
     with pytest.raises(mtbench.MTBenchError, match=r"models\.1: model 'missing' needs the package surely-not-inst"):
-        experiments.plan(experiments.load(small), Registry.load([plugin]))
+        make_plan(load_experiment(small), Registry.load([plugin]))
 
 
 def test_a_dataset_that_a_reference_cannot_do_with_is_refused_before_any_training(small, tmp_path):
@@ -213,11 +214,11 @@ def test_a_dataset_that_a_reference_cannot_do_with_is_refused_before_any_trainin
 
 
 def test_the_recipe_of_a_network_keeps_its_balancer_and_training(small):
-    plan = experiments.plan(experiments.load(small), Registry.load())
+    plan = make_plan(load_experiment(small), Registry.load())
     training = plan.experiment.training.for_rows(4800)
     columns = running.prepare_data(plan)
-    recipe = running.recipe_of(plan, columns, plan.models[0])
+    recipe = running.make_recipe(plan, columns, plan.models[0])
     assert recipe.balancer is not None
     assert recipe.balancer.name == "equal"
-    assert recipe.training == training.model_dump(mode="json", exclude=experiments.PLACEMENT)
+    assert recipe.training == training.model_dump(mode="json", exclude=PLACEMENT)
     assert np.isfinite(recipe.training["learning_rate"])

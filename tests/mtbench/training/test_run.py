@@ -16,7 +16,7 @@ import mtbench
 from mtbench.data.columns import Columns
 from mtbench.evaluation import predictions
 from mtbench.model import MultiTaskModel
-from mtbench.record import read
+from mtbench.record.store import read
 
 if TYPE_CHECKING:
     from pathlib import Path

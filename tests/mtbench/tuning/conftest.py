@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtbench import experiment as experiments
+from mtbench.experiment import load_experiment
 from mtbench.registry import Registry
 from mtbench.tuning.studies import Storage
 from mtbench.tuning.sweep import prepared
@@ -83,7 +83,7 @@ def begin(storage):
     """Return a function that makes the studies of a sweep, with all slots queued, and what is swept."""
 
     def make(changes=None, *, name="test", at=storage):
-        experiment = experiments.load(SWEEP | (changes or {}))
+        experiment = load_experiment(SWEEP | (changes or {}))
         sweeping = Sweeping(experiment, Registry.load())
         return sweeping, prepared(sweeping, Storage(at, experiment.sweep.heartbeat), name)
 

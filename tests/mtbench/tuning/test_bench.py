@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from mtbench.benchmark import Benchmark
 from mtbench.errors import MTBenchError
-from mtbench.record import read_all
+from mtbench.record.store import read_all
 from mtbench.registry import Registry
 from mtbench.training.run import WORK
 from mtbench.tuning.bench import fill, status

@@ -17,7 +17,7 @@ import yaml
 from optuna.trial import TrialState
 
 from mtbench.experiment import Sweep
-from mtbench.record import read_all
+from mtbench.record.store import read_all
 from mtbench.tuning.history import history
 from mtbench.tuning.studies import ModelStudy, Storage
 from tests.mtbench.tuning.conftest import SWEEP

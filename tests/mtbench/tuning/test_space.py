@@ -5,6 +5,8 @@ import pytest
 
 from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.schema import Choice, FloatRange, IntRange
 from mtbench.tuning.space import Dimension, applied, check_keys, labels, space_of, stored
@@ -17,8 +19,8 @@ MODELS = [name for name in REGISTRY.names("model") if name != "esmm"]  # which n
 
 
 def planned(**content):
-    experiment = experiments.load({"dataset": DATASET} | content)
-    return experiments.plan(experiment, REGISTRY, "e.yaml")
+    experiment = load_experiment({"dataset": DATASET} | content)
+    return make_plan(experiment, REGISTRY, "e.yaml")
 
 
 def space(model, index=0, **content):
@@ -33,7 +35,7 @@ def ranges(found):
 def test_the_first_trial_of_a_model_has_its_default_settings(name):
     plan = planned(models=[name])
     found = space_of(plan, 0, ROWS, "e.yaml")
-    again = experiments.plan(applied(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
+    again = make_plan(applied(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
     assert again.models == plan.models
     if any(each.name.startswith("training.") for each in found.dimensions):
         assert again.experiment.training == plan.experiment.training.for_rows(ROWS)
@@ -49,7 +51,7 @@ def test_whatever_is_drawn_is_an_experiment(name):
         trial = study.ask()
         values = found.suggest(trial)
         assert found.values(trial.params) == values
-        again = experiments.plan(applied(plan.experiment, 0, values), REGISTRY)
+        again = make_plan(applied(plan.experiment, 0, values), REGISTRY)
         for setting, value in values.items():
             room, _, key = setting.partition(".")
             kept = {"model": again.models[0].config, "training": again.experiment.training}.get(room)

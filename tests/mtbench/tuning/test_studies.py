@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Sweep, load
+from mtbench.experiment import Sweep, load_experiment
 from mtbench.tuning.studies import REASON, RELEASED, ModelStudy, Storage, differences, slots
 
 MADE = {"data": {"sha256": "aa"}, "space": {"x": {"low": 0.0, "high": 1.0, "log": False}}}
@@ -20,7 +20,7 @@ DEFAULTS = {"x": 0.25}
 
 def made(folder, name="s/m", made_of=MADE, **asked):
     sweep = {"trials": 4, "heartbeat": 1} | asked
-    experiment = load({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
+    experiment = load_experiment({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
     study = Storage(f"sqlite:///{folder}/sweep.db", experiment.sweep.heartbeat).make(name, made_of, experiment)
     study.queue(DEFAULTS)
     return study

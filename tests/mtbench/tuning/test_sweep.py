@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from mtbench.errors import MTBenchError
-from mtbench.record import read_all
+from mtbench.record.store import read_all
 from mtbench.tuning.studies import ModelStudy, Storage
 from mtbench.tuning.sweep import Interruption, sweep
 from tests.mtbench.tuning.conftest import SWEEP
@@ -99,9 +99,9 @@ def test_the_best_settings_run_on_fresh_seeds_and_the_record_says_how_they_were_
 
 
 def _asked():
-    from mtbench.experiment import load  # noqa: PLC0415
+    from mtbench.experiment import load_experiment  # noqa: PLC0415
 
-    return load(experiment()).sweep
+    return load_experiment(experiment()).sweep
 
 
 @pytest.mark.usefixtures("dial")

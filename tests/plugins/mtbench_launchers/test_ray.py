@@ -75,9 +75,9 @@ def test_a_node_is_lost_and_the_sweep_completes(cluster, log, tmp_path, monkeypa
 
 
 def sweep_of(content):
-    from mtbench.experiment import load  # noqa: PLC0415
+    from mtbench.experiment import load_experiment  # noqa: PLC0415
 
-    return load(content).sweep
+    return load_experiment(content).sweep
 
 
 def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # noqa: ARG001

@@ -9,7 +9,7 @@ from mtbench.registry import Registry
 from mtbench.schema import ModelCard
 
 REGISTRY = Registry.load()
-NAMES = [entry.name for entry in REGISTRY.entries("model") if entry.plugin.name == "mtbench_models"]
+NAMES = [entry.name for entry in REGISTRY.registrations("model") if entry.plugin.name == "mtbench_models"]
 NO_PAPER = {"single-task", "constant", "means", "logistic-regression"}
 SOURCES = re.compile(
     r"(The authors' code|Third-party code|The abstract|Figure \d|From (a review|third-party code|secondary notes|the "

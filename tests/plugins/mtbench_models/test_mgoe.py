@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mtbench import experiment as experiments
+from mtbench.experiment import load_experiment
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.testing.examples import TASKS, examples
 from mtbench.testing.models import ModelSuite, sample
@@ -286,7 +287,7 @@ def test_a_row_without_any_edge_has_finite_logits_and_gradients():
 
 
 def test_the_ablation_is_an_experiment():
-    planned = experiments.plan(experiments.load(CONFIGS / "mgoe-ablation.yaml"), Registry.load(), "mgoe-ablation.yaml")
+    planned = make_plan(load_experiment(CONFIGS / "mgoe-ablation.yaml"), Registry.load(), "mgoe-ablation.yaml")
     off = [model.config for model in planned.models if isinstance(model.config, MGOE.Config)]
     assert off[0] == MGOE.Config()
     parts = ({"macro_graph": False}, {"scores": "binary"}, {"gates": False}, {"micro": False}, {"task_table": False})

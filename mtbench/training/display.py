@@ -20,11 +20,11 @@ from rich.text import Text
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mtbench.record import SeedRun
+    from mtbench.record.form import SeedRun
     from mtbench.schema import Task
 
 
-class Display:
+class RunDisplay:
     """Shows the trainings of an experiment, one after the other."""
 
     def __init__(self, trainings: int) -> None:
@@ -85,7 +85,7 @@ class Display:
 class StepProgress(pl.Callback):
     """Moves the display on, ten times a second at most in effect, since rich redraws no faster."""
 
-    def __init__(self, display: Display | None) -> None:
+    def __init__(self, display: RunDisplay | None) -> None:
         self.display = display
 
     def __getstate__(self) -> dict[str, Any]:

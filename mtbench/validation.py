@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key_node, yaml.ScalarNode) and key_node.tag != f"{_TAG}merge":
                 key = self.construct_object(key_node)
                 if key in seen:
-                    problem = f"key {shown(key)} stands twice"
+                    problem = f"key {show_value(key)} stands twice"
                     raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
                 seen.add(key)
         return super().construct_mapping(node, deep)
@@ -73,7 +73,7 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
         raise MTBenchError(f"{where}: a value cannot be read: {error}") from error
 
 
-def validated(model: type[S], content: Any, where: str, path: Sequence[str | int] = ()) -> S:
+def validate(model: type[S], content: Any, where: str, path: Sequence[str | int] = ()) -> S:
     """Return ``content``, which stands under the keys ``path``, as a ``model``.
 
     Raises MTBenchError that lists the problems with their places.
@@ -81,26 +81,26 @@ def validated(model: type[S], content: Any, where: str, path: Sequence[str | int
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = problems_of(error, path)
+        problems = list_problems(error, path)
         if len(problems) > MOST:
             problems[MOST:] = [f"and {len(problems) - MOST} more problems"]
         raise MTBenchError("\n".join(f"{where}: {problem}" for problem in problems)) from error
     except RecursionError as error:
-        raise MTBenchError(f"{where}: {joined(path)}nested too deeply") from error
+        raise MTBenchError(f"{where}: {join_path(path)}nested too deeply") from error
 
 
-def problems_of(error: ValidationError, path: Sequence[str | int] = ()) -> list[str]:
+def list_problems(error: ValidationError, path: Sequence[str | int] = ()) -> list[str]:
     """Return what is wrong and where, below ``path``; a list is not too short for want of its broken items alone."""
     problems = error.errors(include_url=False)
     inner = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
     return [
-        joined((*path, *problem["loc"])) + _message(problem)
+        join_path((*path, *problem["loc"])) + _message(problem)
         for problem in problems
         if not (problem["type"] == "too_short" and problem["loc"] in inner)
     ]
 
 
-def joined(path: Sequence[str | int]) -> str:
+def join_path(path: Sequence[str | int]) -> str:
     """Return the beginning of a message: ``models.0.experts: ``."""
     return f"{'.'.join(str(part) for part in path)}: " if path else ""
 
@@ -128,7 +128,7 @@ def _message(problem: Any) -> str:
     if kind in {"unknown_key", "value_error"}:
         return text.removeprefix("Value error, ")
     if kind == "missing":
-        return "is missing" + (f"; found only {', '.join(shown(key) for key in found)}" if found else "")
+        return "is missing" + (f"; found only {', '.join(show_value(key) for key in found)}" if found else "")
     if found is None:
         return "is empty; give it a value, or remove the key"
     if kind in {"too_short", "too_long"}:
@@ -136,7 +136,7 @@ def _message(problem: Any) -> str:
         return f"needs {'at least' if kind == 'too_short' else 'at most'} {limit} item(s), found {len(found)}"
     expected = _EXPECTED.get(kind) or re.sub(r"^[A-Z][a-z]+ (?=should)", "", text)
     remedy = "; put it in brackets" if expected == "should be a list" and isinstance(found, str) else ""
-    return f"{expected}, found {shown(found)}{remedy}"
+    return f"{expected}, found {show_value(found)}{remedy}"
 
 
 class _Shown(reprlib.Repr):
@@ -156,4 +156,4 @@ class _Shown(reprlib.Repr):
         return "nothing"
 
 
-shown = _Shown().repr
+show_value = _Shown().repr

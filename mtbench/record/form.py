@@ -1,25 +1,20 @@
-"""The record: one immutable file that says what was run and what came out."""
+"""What a record is made of."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
+from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from mtbench.data.cache import content_hash
-from mtbench.errors import MTBenchError
-from mtbench.registry import Provenance
+from mtbench.files import hash_json
+from mtbench.provenance import Provenance
 from mtbench.schema import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping
 
-SCHEMA_VERSION = 1
 NAME_DIGITS = 16
 
 
@@ -29,7 +24,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Cell(Part):
+class MetricValues(Part):
     """Values of one metric on one task, one per seed; null where it is undefined."""
 
     valid: list[float | None]
@@ -60,11 +55,16 @@ class SplitPart(Part):
 
 
 class MetricPart(Part):
-    """Which version of a metric was computed, by whose code, and what is good; ``best`` is a perfect model's value."""
+    """Which version of a metric was computed, by whose code, and what is good.
+
+    ``best`` is a perfect model's value, ``chance`` that of a model that knows nothing, null where that depends on the
+    data.
+    """
 
     version: int
     higher_is_better: bool
     best: float
+    chance: float | None = None
     provenance: Provenance
 
 
@@ -76,11 +76,11 @@ class InputPart(PluginPart):
 
 
 class InputsPart(Part):
-    """What rows were given beyond features: what the model asked for, and what the experiment gave to all models."""
+    """What rows have beyond features: what the model asked for, and what is pooled into columns for every model."""
 
     warmup: float
     asked: list[InputPart]
-    given: list[InputPart]
+    pooled: list[InputPart]
 
 
 class Budget(Part):
@@ -170,10 +170,11 @@ class BenchmarkPart(Part):
 class Recipe(Part):
     """Everything that went in. Its hash is the record's key.
 
-    A reference, which is no network, has neither balancer nor training settings: they do nothing to it.
+    ``engine`` is the core's code that can change a number; version 1 did not know it. A reference, which is no network,
+    has neither balancer nor training settings: they do nothing to it.
     """
 
-    mtbench: str
+    engine: Provenance | None
     dataset: DatasetPart
     split: SplitPart
     tasks: list[Task]
@@ -189,7 +190,7 @@ class Recipe(Part):
     @property
     def key(self) -> str:
         """The sha256 of the canonical JSON of this recipe."""
-        return content_hash(self.model_dump(mode="json"))
+        return hash_json(self.model_dump(mode="json"))
 
 
 class SeedRun(Part):
@@ -220,6 +221,7 @@ class Measured(Part):
 
     created: str = Field(description="UTC, ISO 8601.")
     environment: dict[str, str]
+    versions: dict[str, str] = Field({}, description="Versions of mtbench and of the distributions of its plugins.")
     device: str
     processes: int
     parameters: int | None = Field(description="Trained values; null for a reference that counts none.")
@@ -235,29 +237,37 @@ class Measured(Part):
     seeds: dict[str, SeedRun]
     test_opened: int = Field(description="How often the test split was opened for this record.")
     warnings: list[str] = Field(description="What the leak gates warned of.")
-    tuning: Tuning | None = Field(None, description="What came of the trials of a tuned record.")
+    tuning: Tuning | None = Field(None, description="The trials of a tuned record.")
 
 
 class Record(Part):
     """One (dataset, model, settings) over its seeds.
 
     ``results`` and ``bounds`` map task -> metric -> values over seeds. ``bounds`` holds the constant predictor and, for
-    generated data, the optimum and what can be reached from earlier chunks.
+    generated data, the optimum and what can be reached from earlier chunks. ``baseline`` is the model that the
+    experiment or benchmark measures delta-m against.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     recipe: Recipe
-    results: dict[str, dict[str, Cell]]
+    results: dict[str, dict[str, MetricValues]]
     undefined: dict[str, str] = Field(description="'task.metric.split.seed' -> why there is no value.")
-    bounds: dict[str, dict[str, dict[str, Cell]]]
+    bounds: dict[str, dict[str, dict[str, MetricValues]]]
     measured: Measured
     predictions: Predictions
+    baseline: str | None = None
 
-    @property
+    @cached_property
     def file_stem(self) -> str:
-        """KEY-CONTENT, the beginnings of the two hashes."""
-        return _stem(self.model_dump(mode="json"))
+        """KEY-CONTENT, the beginnings of the two hashes; of the JSON as it was written, where it was read."""
+        return name_file(self.model_dump(mode="json"))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, which has a name of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("file_stem", None)
+        return copy
 
     def mean(self, task: str, metric: str, split: Literal["valid", "test"] = "test") -> float | None:
         """Return the mean over seeds, None where any seed has no value."""
@@ -266,92 +276,11 @@ class Record(Part):
         return sum(values) / len(values) if values and None not in values else None
 
 
+def name_file(content: Mapping[str, Any]) -> str:
+    """Return the stem of the file that the JSON of a record belongs into."""
+    return f"{content['key'][:NAME_DIGITS]}-{hash_json(content)[:NAME_DIGITS]}"
+
+
 def undefined_key(task: str, metric: str, split: str, seed: int) -> str:
     """Return the key under which a record says why a value is undefined."""
     return f"{task}.{metric}.{split}.{seed}"
-
-
-class Written(NamedTuple):
-    """A record and the file that holds it."""
-
-    record: Record
-    path: Path
-
-
-def write(record: Record, folder: Path) -> Path:
-    """Write a record under its name, whole or not at all, never over another; return its path."""
-    dumped = record.model_dump(mode="json")
-    path = folder / f"{_stem(dumped)}.json"
-    atomically(path, lambda part: part.write_bytes(_content(dumped)))
-    return path
-
-
-def _stem(dumped: dict[str, Any]) -> str:
-    return f"{dumped['key'][:NAME_DIGITS]}-{content_hash(dumped)[:NAME_DIGITS]}"
-
-
-def _content(dumped: dict[str, Any]) -> bytes:
-    """Return the one way to write a record."""
-    return (json.dumps(dumped, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def atomically(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let ``fill`` write a temporary file beside ``path``, then give it that name; nothing is left half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        fill(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def read(path: Path) -> Record:
-    """Return the record in a file. Raises MTBenchError if it is none, or was changed after it was written."""
-    try:
-        content = path.read_bytes()
-        record = Record.model_validate_json(content)
-    except OSError as error:
-        raise MTBenchError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
-        raise MTBenchError(": ".join([f"{path}: not a record", *place, first["msg"]])) from error
-    dumped = record.model_dump(mode="json")
-    if record.key != content_hash(dumped["recipe"]):
-        raise MTBenchError(f"{path}: its key is not the hash of its recipe: it was changed after it was written")
-    if path.stem != (stem := _stem(dumped)):
-        raise MTBenchError(f"{path}: its name is not the hash of its content ({stem}): it was changed or renamed")
-    if content != _content(dumped):
-        raise MTBenchError(f"{path}: it is not as mtbench writes records: it was changed after it was written")
-    return record
-
-
-def read_all(folder: Path) -> tuple[list[Written], list[str]]:
-    """Return the records of a folder in the order of their names, and what is wrong with the files that are none."""
-    if not folder.is_dir():
-        raise MTBenchError(f"{folder}: there is no such folder of records")
-    good, problems = [], []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            good.append(Written(read(path), path))
-        except MTBenchError as error:
-            problems.append(str(error))
-    return good, problems
-
-
-def find(folder: Path, key: str) -> Written | None:
-    """Return a record with this key, if the folder has one; a damaged file is none."""
-    for path in sorted(folder.glob(f"{key[:NAME_DIGITS]}-*.json")):
-        try:
-            record = read(path)
-        except MTBenchError:
-            continue
-        if record.key == key:
-            return Written(record, path)
-    return None
