@@ -124,7 +124,7 @@ class Taken:
 
     def beat(self) -> None:
         """Give a sign of life."""
-        # Optuna's public way is Study.optimize, whose signs of life end at the first fault of the database
+        # Optuna gives them by itself in Study.optimize alone, where the first fault of the database ends them
         self.study.storage.record_heartbeat(self.trial._trial_id)  # noqa: SLF001
 
     @contextmanager

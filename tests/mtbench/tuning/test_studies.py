@@ -52,8 +52,11 @@ def test_the_first_slot_has_the_defaults_and_slots_are_taken_in_order(tmp_path):
 
 
 def use_all(study):
-    taken = iter(lambda: study.take("w"), None)
-    return [each.slot for each in taken if each.finish(TrialState.COMPLETE, {}, 0.5) is None]
+    order = []
+    while (taken := study.take("w")) is not None:
+        taken.finish(TrialState.COMPLETE, {}, 0.5)
+        order.append(taken.slot)
+    return order
 
 
 def test_the_same_budget_adds_nothing_and_a_larger_one_the_rest(tmp_path):
@@ -139,7 +142,7 @@ def test_a_worker_that_dies_while_it_takes_a_slot_keeps_it_from_nobody(tmp_path,
     class Died(BaseException):
         pass
 
-    def die(*_):
+    def beat(_):
         raise Died
 
     def note(trial, *attribute):
@@ -150,7 +153,7 @@ def test_a_worker_that_dies_while_it_takes_a_slot_keeps_it_from_nobody(tmp_path,
     study, set_user_attr = made(tmp_path, trials=2, retries=0), Trial.set_user_attr
     with monkeypatch.context() as patch:
         if step == "beat":
-            patch.setattr(Taken, "beat", die)
+            patch.setattr(Taken, "beat", beat)
         else:
             patch.setattr(Trial, "set_user_attr", note)
         with pytest.raises(Died):
@@ -203,8 +206,8 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
 
 def test_the_same_trials_come_after_an_interruption(tmp_path):
     found = []
-    for number, interruptions in enumerate(([], [5, 11])):
-        study = made(tmp_path, f"{number}/m", trials=13)
+    for number, interruptions in enumerate(([], [5, 28])):
+        study = made(tmp_path, f"{number}/m", trials=42)  # TPE weighs trials by their order, once there are many
         values = []
         while (taken := study.take("w")) is not None:
             value = drawn(taken)
