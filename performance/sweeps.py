@@ -23,9 +23,9 @@ from mtbench.experiment import load_experiment
 from mtbench.registry import Registry
 from mtbench.tuning.history import History, history
 from mtbench.tuning.space import stored
-from mtbench.tuning.studies import SLOT, Storage
-from mtbench.tuning.sweep import Crew, launcher_of, prepared, worker_command
-from mtbench.tuning.trials import Sweeping
+from mtbench.tuning.studies import Storage
+from mtbench.tuning.sweep import Crew, launcher_of, make_studies, worker_command
+from mtbench.tuning.trials import SweepPlan
 from mtbench.tuning.worker import work
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> dict[s
 def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[History, float]:
     """Return what came of a sweep, and its seconds from first to last trial; without workers, in this process."""
     registry = Registry.load()
-    asked = load_experiment(content)
-    sweeping = Sweeping(asked, registry)
+    asked = load(content)
+    sweep_plan = SweepPlan(asked, registry)
     storage = f"sqlite:///{folder}/sweep.db"
-    studies = prepared(sweeping, Storage(storage, asked.sweep.heartbeat), "bench")
+    studies = make_studies(sweep_plan, Storage(storage, asked.sweep.heartbeat), "bench")
     if workers:
         command, launcher = worker_command("bench", folder, ()), launcher_of(asked, registry, "bench")
         Crew(launcher, command, storage, workers, folder / "workers").work(studies, lambda _: None)
@@ -84,13 +84,14 @@ def grid(
 ) -> History:
     """Return the trials of every width with every learning rate."""
     cells = list(product(rates, widths))
-    asked = load_experiment(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
-    sweeping = Sweeping(asked, Registry.load())
-    [candidate] = sweeping.candidates
-    study = Storage(f"sqlite:///{folder}/sweep.db").make("bench/shared-bottom", candidate.made_of, asked)
-    for slot, (rate, width) in enumerate(cells):
-        drawn = {"training.learning_rate": rate, "model.bottom_layers": stored([width])}
-        study.study.enqueue_trial(drawn, user_attrs={SLOT: slot})
+    asked = load(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
+    sweep_plan = SweepPlan(asked, Registry.load())
+    [candidate] = sweep_plan.candidates
+    study = Storage(f"sqlite:///{folder}/sweep.db").make(
+        "bench/shared-bottom", candidate.made_of, asked, candidate.space.defaults()
+    )
+    for rate, width in cells:
+        study.study.enqueue_trial({"training.learning_rate": rate, "model.bottom_layers": stored([width])})
     work("bench", str(study.place), folder)
     return history(study)
 

@@ -77,7 +77,7 @@ def history(study: ModelStudy) -> History:
         study.sweep.trials,
         study.made_of["space"],
         [_outcome(slot, trial) for slot, trial in sorted(slots.used.items())],
-        sum(trial.state == TrialState.RUNNING for trial in slots.pending.values()),
+        len(slots.running),
     )
 
 

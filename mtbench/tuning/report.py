@@ -12,7 +12,7 @@ from mtbench.files import write_atomically
 from mtbench.tuning import charts
 from mtbench.tuning.history import ENOUGH, history, importances
 from mtbench.tuning.studies import ModelStudy
-from mtbench.tuning.worker import joined
+from mtbench.tuning.worker import join_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def report(name: str, storage: str, out: Path) -> Path:
 
     Raises MTBenchError if there is no such sweep, or the page cannot be written.
     """
-    place, experiment = joined(name, storage)
+    place, experiment = join_sweep(name, storage)
     with place.reached():
         studies = [ModelStudy(place, each, experiment.sweep) for each in place.names(name)]
         page = render(name, experiment, studies)

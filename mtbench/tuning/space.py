@@ -97,7 +97,7 @@ class Space:
         return {each.name: each.describe() for each in self.dimensions}
 
 
-def applied(experiment: Experiment, index: int, values: Mapping[str, Any]) -> Experiment:
+def apply_settings(experiment: Experiment, index: int, values: Mapping[str, Any]) -> Experiment:
     """Return the experiment with one of its models alone and these settings, by the names of dimensions."""
     of: dict[str, dict[str, Any]] = {MODEL: {}, TRAINING: {}}
     balancer = experiment.balancer
@@ -248,7 +248,7 @@ def _available(space: Space, experiment: Experiment, index: int, registry: Regis
         possible: list[Any] = []
         for value in each.range.values:
             try:
-                make_plan(applied(experiment, index, {each.name: to_jsonable_python(value)}), registry)
+                experiments.plan(apply_settings(experiment, index, {each.name: to_jsonable_python(value)}), registry)
             except MTBenchError as error:
                 if stored(value) == stored(each.default):
                     raise

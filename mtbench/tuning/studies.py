@@ -1,8 +1,9 @@
 """The studies of a sweep: one of Optuna's per model, whose trials are kept in a database.
 
 A budget of N trials is N *slots*. A slot is used by a trial that finished, was pruned, or failed by its own fault (out
-of memory, a loss that is not finite); what a dead worker held is queued again, up to a bound. All slots are queued when
-the sweep begins, so that workers only ever take, and however many there are, N slots are used.
+of memory, a loss that is not finite); what a dead worker held is given to another, up to a bound. There is no queue:
+one worker at a time reads off the trials which slots are used or held, and takes the lowest other. So wherever
+processes are killed, N slots are used in the end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,49 +45,49 @@ if TYPE_CHECKING:
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)  # heartbeats and the constant liar
+warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used")  # Taken.beat says why it is not
 
 STORAGE = "MTBENCH_STORAGE"
 """Variable that names the database of sweeps."""
 SLOT, REASON, RELEASED, WORKER = "slot", "reason", "released", "worker"
-MADE_OF, EXPERIMENT = "made of", "experiment"
+MADE_OF, EXPERIMENT, DEFAULTS = "made of", "experiment", "defaults"
 DEAD_AFTER = 4
 """Signs of life that a worker may miss."""
 BUSY_SECONDS = 120
 """How long one waits for another's turn at the file of an SQLite database."""
-DIFFERENCES = 12
-"""Differences that a message lists."""
-PENDING = (TrialState.WAITING, TrialState.RUNNING)
+CHANGES = 12
+"""Changes that a message lists."""
 
 
 class Slots(NamedTuple):
-    """The trials of a study by slot, divided by what became of them."""
+    """The slots that were ever taken, divided by what became of them."""
 
     used: dict[int, FrozenTrial | None]
     """Slot -> the trial that used it, None where workers died of it too often."""
-    pending: dict[int, FrozenTrial]
-    lost: list[FrozenTrial]
-    """The last trial of each slot that a dead worker held."""
+    running: dict[int, FrozenTrial]
+    lost: dict[int, list[FrozenTrial]]
+    """Slot -> its trials, whose workers died or gave it back."""
 
 
 def slots(trials: Sequence[FrozenTrial], retries: int) -> Slots:
     """Return what the slots came to."""
     of: dict[int, list[FrozenTrial]] = {}
     for trial in trials:
-        of.setdefault(trial.user_attrs.get(SLOT, -1), []).append(trial)
-    of.pop(-1, None)
-    found = Slots({}, {}, [])
+        if WORKER in trial.user_attrs:
+            of.setdefault(trial.user_attrs[SLOT], []).append(trial)
+    result = Slots({}, {}, {})
     for slot, tried in of.items():
         used = next((trial for trial in tried if uses(trial)), None)
-        pending = next((trial for trial in tried if trial.state in PENDING), None)
+        running = next((trial for trial in tried if trial.state == TrialState.RUNNING), None)
         if used is not None:
-            found.used[slot] = used
-        elif pending is not None:
-            found.pending[slot] = pending
+            result.used[slot] = used
+        elif running is not None:
+            result.running[slot] = running
         elif sum(not trial.user_attrs.get(RELEASED) for trial in tried) > retries:
-            found.used[slot] = None
+            result.used[slot] = None
         else:
-            found.lost.append(tried[-1])
-    return found
+            result.lost[slot] = tried
+    return result
 
 
 def uses(trial: FrozenTrial) -> bool:
@@ -103,29 +105,27 @@ class Taken:
     trial: Trial
     slot: int
     before: tuple[int, ...]
-    """Numbers of the slot's trials whose workers died."""
+    """Numbers of the slot's trials whose workers died or gave it back."""
 
-    def finish(self, state: TrialState, attributes: Mapping[str, Any], value: float | None = None) -> bool:
-        """Note what came of it; return False if it was given to another worker, since this one seemed dead."""
-        try:
-            for name, each in attributes.items():
-                self.trial.set_user_attr(name, each)
-            self.study.storage.set_trial_state_values(
-                self.trial._trial_id,  # noqa: SLF001
-                state,
-                None if value is None else [value],
-            )
-        except UpdateFinishedTrialError:
-            return False
-        return True
+    def finish(self, state: TrialState, attributes: Mapping[str, Any], value: float | None = None) -> None:
+        """Note what came of it, unless the slot was given to another worker, since this one seemed dead."""
+        with suppress(UpdateFinishedTrialError):
+            for name, content in attributes.items():
+                self.trial.set_user_attr(name, content)
+            self.trial.study.tell(self.trial, value, state, skip_if_finished=True)
 
-    def fail(self, reason: str) -> bool:
+    def fail(self, reason: str) -> None:
         """Use the slot up: it failed by its own fault."""
-        return self.finish(TrialState.FAIL, {REASON: reason})
+        self.finish(TrialState.FAIL, {REASON: reason})
 
-    def release(self) -> bool:
-        """Give the slot back, to be queued again."""
-        return self.finish(TrialState.FAIL, {RELEASED: True})
+    def release(self) -> None:
+        """Give the slot back."""
+        self.finish(TrialState.FAIL, {RELEASED: True})
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        # Optuna gives them by itself in Study.optimize alone, where the first fault of the database ends them
+        self.study.storage.record_heartbeat(self.trial._trial_id)  # noqa: SLF001
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -135,7 +135,7 @@ class Taken:
         def beat() -> None:
             while not stopped.wait(self.study.sweep.heartbeat):
                 with suppress(StorageInternalError, SQLAlchemyError):  # it may come back before this counts as dead
-                    self.study.storage.record_heartbeat(self.trial._trial_id)  # noqa: SLF001
+                    self.beat()
 
         thread = Thread(target=beat, daemon=True)
         thread.start()
@@ -176,7 +176,7 @@ class ModelStudy:
         if self.made_of != made_of:
             raise MTBenchError(
                 f"the study '{self.name}' in {self.place} was made of something else; undo the change, or give this "
-                "sweep another --name:\n" + "\n".join(differences(self.made_of, made_of))
+                "sweep another --name:\n" + "\n".join(list_changes(self.made_of, made_of))
             )
 
     def trials(self) -> list[FrozenTrial]:
@@ -187,44 +187,47 @@ class ModelStudy:
         """Return what the slots came to, so far."""
         return slots(self.trials(), self.sweep.retries)
 
-    def queue(self, defaults: Mapping[str, Any]) -> None:
-        """Queue the slots that are not there yet; the first has the default settings."""
-        with self.place.alone(self.name):
-            known = {trial.user_attrs.get(SLOT) for trial in self.trials()}
-            for slot in range(self.sweep.trials):
-                if slot not in known:
-                    self.study.enqueue_trial(dict(defaults) if slot == 0 else {}, user_attrs={SLOT: slot})
-
     def take(self, worker: str) -> Taken | None:
-        """Return a slot to work on, the lowest first, None if there is none now; queues again what the dead held."""
+        """Return a slot to work on, the lowest that is free, None if there is none now.
+
+        A trial that somebody queued, with Optuna's dashboard say, takes the next slot.
+        """
         with self.place.alone(self.name):
             optuna.storages.fail_stale_trials(self.study)
-            for lost in self.slots().lost:
-                drawn = lost.system_attrs["fixed_params"] | lost.params
-                self.study.enqueue_trial(drawn, user_attrs={SLOT: lost.user_attrs[SLOT]})
-            waiting = [trial for trial in self.slots().pending.values() if trial.state == TrialState.WAITING]
-            if not waiting:
+            used, running, lost = self.slots()
+            busy = used.keys() | running.keys()
+            if len(busy) >= self.sweep.trials:
                 return None
-            chosen = min(waiting, key=lambda trial: trial.user_attrs[SLOT])
-            slot, number = chosen.user_attrs[SLOT], chosen._trial_id  # noqa: SLF001
-            # in this order, no trial is ever running without a sign of life
-            self.storage.record_heartbeat(number)
-            self.storage.set_trial_state_values(number, TrialState.RUNNING)
-            tried = [each for each in self.trials() if each.user_attrs.get(SLOT) == slot]
-        study = optuna.load_study(
-            study_name=self.name, storage=self.storage, sampler=self._sampler(slot), pruner=self._pruner()
-        )
-        study.get_trials(deepcopy=False)  # its cache must know the trial
-        trial = optuna.Trial(study, number)
-        trial.set_user_attr(WORKER, worker)
-        return Taken(self, trial, slot, tuple(each.number for each in tried[:-1]))
+            slot = next(number for number in count() if number not in busy)
+            before = lost.get(slot, [])
+            study = optuna.load_study(
+                study_name=self.name,
+                storage=self.storage,
+                sampler=self._sampler(slot, before),
+                pruner=self._pruner(),
+            )
+            taken = Taken(self, study.ask(), slot, tuple(trial.number for trial in before))
+            # in this order, no trial ever holds a slot without a sign of life
+            taken.beat()
+            taken.trial.set_user_attr(SLOT, slot)
+            taken.trial.set_user_attr(WORKER, worker)
+        return taken
 
-    def _sampler(self, slot: int) -> BaseSampler:
-        """Return a sampler whose draws come from the sweep's seed, the slot, and the trials that are done."""
+    def _sampler(self, slot: int, before: Sequence[FrozenTrial]) -> BaseSampler:
+        """Return a sampler that keeps what was drawn for the slot before, the default settings for the first.
+
+        Its other draws come from the sweep's seed, the slot, and the trials that are done.
+        """
+        drawn = dict(self.study.user_attrs[DEFAULTS]) if slot == 0 else {}
+        for trial in before:
+            drawn |= trial.params
         seed = int(np.random.SeedSequence((self.sweep.seed, slot)).generate_state(1)[0])
-        if self.sweep.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        sampler: BaseSampler = (
+            optuna.samplers.RandomSampler(seed=seed)
+            if self.sweep.sampler == "random"
+            else optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        )
+        return optuna.samplers.PartialFixedSampler(drawn, sampler)
 
     def _pruner(self) -> BasePruner:
         if self.sweep.pruner == "halving":
@@ -300,7 +303,7 @@ class Storage:
 
     @contextmanager
     def alone(self, study: str) -> Iterator[None]:
-        """Let one process at a time change what is queued."""
+        """Let one process at a time take a slot."""
         if self.file:
             with FileLock(f"{self.file}.lock"):
                 yield
@@ -314,8 +317,12 @@ class Storage:
         """Return the studies of a sweep, in the order of its models."""
         return [name for name in optuna.get_all_study_names(self.studies) if name.startswith(f"{sweep}/")]
 
-    def make(self, name: str, made_of: Mapping[str, Any], experiment: Experiment) -> ModelStudy:
+    def make(
+        self, name: str, made_of: Mapping[str, Any], experiment: Experiment, defaults: Mapping[str, Any]
+    ) -> ModelStudy:
         """Return a study, made if it is not there; what it says of workers and budget is the experiment's of now.
+
+        ``defaults`` are the settings of its first slot.
 
         Raises MTBenchError if the one that is there was made of something else, with the differences.
         """
@@ -328,17 +335,18 @@ class Storage:
         made = ModelStudy(self, name, experiment.sweep)
         made.require(made_of)
         content = experiment.model_dump(mode="json", exclude_unset=True)
+        made.study.set_user_attr(DEFAULTS, dict(defaults))
         made.study.set_user_attr(EXPERIMENT, content | {"sweep": experiment.sweep.model_dump(mode="json")})
         return made
 
 
-def differences(before: Any, now: Any) -> list[str]:
+def list_changes(before: Any, now: Any) -> list[str]:
     """Return the lines that tell two mappings apart, a few at most."""
     old, new = dict(_leaves(before)), dict(_leaves(now))
     places = [place for place in dict.fromkeys((*old, *new)) if old.get(place, _NONE) != new.get(place, _NONE)]
-    lines = [f"  {place}: then {_text(old, place)}, now {_text(new, place)}" for place in places[:DIFFERENCES]]
-    if len(places) > DIFFERENCES:
-        lines.append(f"  and {len(places) - DIFFERENCES} more")
+    lines = [f"  {place}: then {_text(old, place)}, now {_text(new, place)}" for place in places[:CHANGES]]
+    if len(places) > CHANGES:
+        lines.append(f"  and {len(places) - CHANGES} more")
     return lines
 
 

@@ -21,13 +21,12 @@ from mtbench.plan import check_packages
 from mtbench.record.form import Budget, Trial, Tuning
 from mtbench.registry import Registry
 from mtbench.training.run import run
+from mtbench.tuning.display import SweepDisplay
 from mtbench.tuning.history import History, history
 from mtbench.tuning.launcher import Job
-from mtbench.tuning.progress import Display
-from mtbench.tuning.space import applied
+from mtbench.tuning.space import apply_settings
 from mtbench.tuning.studies import STORAGE, ModelStudy, Storage
-from mtbench.tuning.trials import Sweeping
-from mtbench.validation import validate
+from mtbench.tuning.trials import SweepPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,24 +74,24 @@ def sweep(
     address = storage or default_storage(Path(folder), name)
     if workers < 1:
         raise MTBenchError(f"--workers {workers}: there must be one at least")
-    with Display(progress) as display:
-        sweeping = Sweeping(experiment, registry, where)
+    with SweepDisplay(progress) as display:
+        sweep_plan = SweepPlan(experiment, registry, where)
         launcher = launcher_of(experiment, registry, where)
         place = Storage(address, experiment.sweep.heartbeat)
         with place.reached():
-            studies = prepared(sweeping, place, name)
-            display.begin(sweeping.candidates, [history(study) for study in studies])
+            studies = make_studies(sweep_plan, place, name)
+            display.begin(sweep_plan.candidates, [history(study) for study in studies])
             command = worker_command(name, own.parent, registry.files)
             with closing(launcher):
                 Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
         display.close()
         written: list[Written] = []
         problems: list[MTBenchError] = []
-        for candidate, study in zip(sweeping.candidates, studies, strict=True):
+        for candidate, study in zip(sweep_plan.candidates, studies, strict=True):
             display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")
             try:
-                written += settled(
-                    sweeping, candidate, study, records, plugins, on_record, progress=progress, benchmark=benchmark
+                written += run_best(
+                    sweep_plan, candidate, study, records, plugins, on_record, progress=progress, benchmark=benchmark
                 )
             except MTBenchError as error:  # the other models have a right to their records
                 problems.append(error)
@@ -122,21 +121,22 @@ def launcher_of(experiment: Experiment, registry: Registry, where: str) -> Launc
     return cls(config)
 
 
-def prepared(sweeping: Sweeping, place: Storage, name: str) -> list[ModelStudy]:
-    """Return the studies of a sweep with all slots queued.
+def make_studies(sweep_plan: SweepPlan, place: Storage, name: str) -> list[ModelStudy]:
+    """Return the studies of a sweep, made where they are not there.
 
     Raises MTBenchError if one was made of something else, or has used more slots than are asked for.
     """
-    budget = sweeping.experiment.sweep
+    budget = sweep_plan.experiment.sweep
     studies = []
-    for candidate in sweeping.candidates:
-        study = place.make(f"{name}/{candidate.label}", candidate.made_of, sweeping.experiment)
+    for candidate in sweep_plan.candidates:
+        study = place.make(
+            f"{name}/{candidate.label}", candidate.made_of, sweep_plan.experiment, candidate.space.defaults()
+        )
         if (used := len(study.slots().used)) > budget.trials:
             raise MTBenchError(
-                f"{sweeping.where}: sweep.trials: study '{study.name}' has used {used} slots already, and models are "
+                f"{sweep_plan.where}: sweep.trials: study '{study.name}' has used {used} slots already, and models are "
                 f"compared under one budget; ask for {used} or more (now {budget.trials})"
             )
-        study.queue(candidate.space.defaults())
         studies.append(study)
     return studies
 
@@ -227,8 +227,8 @@ def _tail(log: Path, lines: int = 10) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else "(nothing)"
 
 
-def settled(
-    sweeping: Sweeping,
+def run_best(
+    sweep_plan: SweepPlan,
     candidate: Candidate,
     study: ModelStudy,
     records: str | Path,
@@ -245,7 +245,7 @@ def settled(
     asked, best = study.sweep, found.best
     assert best.params is not None
     return run(
-        applied(sweeping.experiment, candidate.index, candidate.space.values(best.params)),
+        apply_settings(sweep_plan.experiment, candidate.index, candidate.space.values(best.params)),
         records=records,
         plugins=plugins,
         resume=True,

@@ -12,13 +12,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
-
+from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
 from mtbench.experiment import Sweep, load_experiment
 from mtbench.registry import Registry
 from mtbench.tuning.studies import ModelStudy, Storage
-from mtbench.tuning.trials import Sweeping
+from mtbench.tuning.trials import SweepPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,12 +42,12 @@ def work(
     Raises MTBenchError if there is no such sweep, or if its studies were made of other data, code or settings than
     this machine has.
     """
-    place, experiment = joined(name, storage)
+    place, experiment = join_sweep(name, storage)
     with place.reached():
-        sweeping = Sweeping(experiment, Registry.load(), f"sweep '{name}'")
+        sweep_plan = SweepPlan(experiment, Registry.load(), f"sweep '{name}'")
         sweep = experiment.sweep
         studies = {}
-        for candidate in sweeping.candidates:
+        for candidate in sweep_plan.candidates:
             study = ModelStudy(place, f"{name}/{candidate.label}", sweep)
             study.require(candidate.made_of)
             studies[candidate.label] = study
@@ -56,10 +55,10 @@ def work(
         say(f"worker {worker} joined sweep '{name}'")
         count = 0
         while True:
-            candidate, taken = _next(sweeping.candidates, studies, worker)
+            candidate, taken = _next(sweep_plan.candidates, studies, worker)
             if taken is not None:
                 say(f"{candidate.label}: slot {taken.slot + 1} of {sweep.trials}")
-                sweeping.run(candidate, taken, folder)
+                sweep_plan.run(candidate, taken, folder)
                 count += 1
             elif all(len(study.slots().used) >= sweep.trials for study in studies.values()):
                 return count
@@ -67,7 +66,7 @@ def work(
                 time.sleep(min(POLL_SECONDS, sweep.heartbeat))  # a worker may die, and its slot be free again
 
 
-def joined(name: str, storage: str) -> tuple[Storage, Experiment]:
+def join_sweep(name: str, storage: str) -> tuple[Storage, Experiment]:
     """Return the database of a sweep, and the experiment that it sweeps. Raises MTBenchError if there is none."""
     place = Storage(storage)
     if place.file and not place.file.is_file():
@@ -87,8 +86,7 @@ def _next(
     behind = {}
     for label, study in studies.items():
         slots = study.slots()
-        running = sum(trial.state == TrialState.RUNNING for trial in slots.pending.values())
-        behind[label] = len(slots.used) + running
+        behind[label] = len(slots.used) + len(slots.running)
     for candidate in sorted(candidates, key=lambda each: (behind[each.label], each.index)):
         taken = studies[candidate.label].take(worker)
         if taken is not None:

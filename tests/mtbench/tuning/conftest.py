@@ -5,8 +5,8 @@ import pytest
 from mtbench.experiment import load_experiment
 from mtbench.registry import Registry
 from mtbench.tuning.studies import Storage
-from mtbench.tuning.sweep import prepared
-from mtbench.tuning.trials import Sweeping
+from mtbench.tuning.sweep import make_studies
+from mtbench.tuning.trials import SweepPlan
 
 DIAL = '''
 """A reference that sees the labels, the less the further its dial is from 0.7."""
@@ -80,11 +80,11 @@ def storage(tmp_path):
 
 @pytest.fixture
 def begin(storage):
-    """Return a function that makes the studies of a sweep, with all slots queued, and what is swept."""
+    """Return a function that makes the studies of a sweep and what is swept."""
 
     def make(changes=None, *, name="test", at=storage):
-        experiment = load_experiment(SWEEP | (changes or {}))
-        sweeping = Sweeping(experiment, Registry.load())
-        return sweeping, prepared(sweeping, Storage(at, experiment.sweep.heartbeat), name)
+        experiment = experiments.load(SWEEP | (changes or {}))
+        sweep_plan = SweepPlan(experiment, Registry.load())
+        return sweep_plan, make_studies(sweep_plan, Storage(at, experiment.sweep.heartbeat), name)
 
     return make

@@ -80,7 +80,7 @@ def test_a_history_tells_what_is_running_and_in_which_order_slots_come(begin):
     taken = [study.take("w") for _ in range(3)]
     for each, score in zip(reversed(taken[:2]), (0.4, 0.9), strict=True):
         each.trial.suggest_float("model.dial", 0, 1)
-        assert each.finish(_complete(), {"tasks": {"click": score}, "epochs": 1, "seconds": 2.0}, score)
+        each.finish(_complete(), {"tasks": {"click": score}, "epochs": 1, "seconds": 2.0}, score)
     found = history(study)
     assert [each.slot for each in found.outcomes] == [0, 1]
     assert found.best_so_far() == [0.9, 0.9]

@@ -9,7 +9,7 @@ from mtbench.experiment import load_experiment
 from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.schema import Choice, FloatRange, IntRange
-from mtbench.tuning.space import Dimension, applied, check_keys, labels, space_of, stored
+from mtbench.tuning.space import Dimension, apply_settings, check_keys, labels, space_of, stored
 
 ROWS = 40_000
 REGISTRY = Registry.load()
@@ -35,7 +35,7 @@ def ranges(found):
 def test_the_first_trial_of_a_model_has_its_default_settings(name):
     plan = planned(models=[name])
     found = space_of(plan, 0, ROWS, "e.yaml")
-    again = make_plan(applied(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
+    again = experiments.plan(apply_settings(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
     assert again.models == plan.models
     if any(each.name.startswith("training.") for each in found.dimensions):
         assert again.experiment.training == plan.experiment.training.for_rows(ROWS)
@@ -51,7 +51,7 @@ def test_whatever_is_drawn_is_an_experiment(name):
         trial = study.ask()
         values = found.suggest(trial)
         assert found.values(trial.params) == values
-        again = make_plan(applied(plan.experiment, 0, values), REGISTRY)
+        again = experiments.plan(apply_settings(plan.experiment, 0, values), REGISTRY)
         for setting, value in values.items():
             room, _, key = setting.partition(".")
             kept = {"model": again.models[0].config, "training": again.experiment.training}.get(room)
@@ -105,7 +105,7 @@ def test_the_file_changes_ranges_and_adds_settings():
     assert ranges(ple)["model.levels"] == IntRange(1, 2)
     assert "model.experts" not in ranges(ple)
     chosen = mmoe.defaults() | {"balancer": stored({"name": "dwa", "temperature": 3}), "model.tower_layers": "[32]"}
-    settled = applied(plan.experiment, 0, mmoe.values(chosen))
+    settled = apply_settings(plan.experiment, 0, mmoe.values(chosen))
     assert settled.balancer.settings == {"temperature": 3}
     assert settled.models[0].settings["tower_layers"] == [32]
 

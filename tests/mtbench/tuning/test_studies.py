@@ -8,11 +8,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna import Trial
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Sweep, load_experiment
-from mtbench.tuning.studies import REASON, RELEASED, ModelStudy, Storage, differences, slots
+from mtbench.experiment import Sweep, load
+from mtbench.tuning.studies import REASON, RELEASED, SLOT, WORKER, ModelStudy, Storage, Taken, list_changes
 
 MADE = {"data": {"sha256": "aa"}, "space": {"x": {"low": 0.0, "high": 1.0, "log": False}}}
 DEFAULTS = {"x": 0.25}
@@ -20,18 +23,18 @@ DEFAULTS = {"x": 0.25}
 
 def made(folder, name="s/m", made_of=MADE, **asked):
     sweep = {"trials": 4, "heartbeat": 1} | asked
-    experiment = load_experiment({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
-    study = Storage(f"sqlite:///{folder}/sweep.db", experiment.sweep.heartbeat).make(name, made_of, experiment)
-    study.queue(DEFAULTS)
-    return study
+    experiment = load({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
+    storage = Storage(f"sqlite:///{folder}/sweep.db", experiment.sweep.heartbeat)
+    return storage.make(name, made_of, experiment, DEFAULTS)
 
 
 def drawn(taken):
     return taken.trial.suggest_float("x", 0, 1)
 
 
-def states(study):
-    return [trial.state for trial in study.trials()]
+def die(taken):
+    # what another notes of a worker that missed its signs of life
+    taken.trial.study.tell(taken.trial, state=TrialState.FAIL)
 
 
 def test_the_first_slot_has_the_defaults_and_slots_are_taken_in_order(tmp_path):
@@ -42,17 +45,33 @@ def test_the_first_slot_has_the_defaults_and_slots_are_taken_in_order(tmp_path):
     assert len({drawn(each) for each in taken}) == 4
     assert study.take("w") is None
     for each in taken:
-        assert each.finish(TrialState.COMPLETE, {}, 0.5)
+        each.finish(TrialState.COMPLETE, {}, 0.5)
     assert sorted(study.slots().used) == [0, 1, 2, 3]
     assert study.take("w") is None
     assert len(study.trials()) == 4
 
 
-def test_queueing_again_adds_nothing_and_a_larger_budget_adds_the_rest(tmp_path):
-    made(tmp_path).queue(DEFAULTS)
-    assert len(made(tmp_path).trials()) == 4
-    more = made(tmp_path, trials=6)
-    assert [trial.user_attrs["slot"] for trial in more.trials()] == [0, 1, 2, 3, 4, 5]
+def use_all(study):
+    order = []
+    while (taken := study.take("w")) is not None:
+        taken.finish(TrialState.COMPLETE, {}, 0.5)
+        order.append(taken.slot)
+    return order
+
+
+def test_the_same_budget_adds_nothing_and_a_larger_one_the_rest(tmp_path):
+    assert use_all(made(tmp_path)) == [0, 1, 2, 3]
+    assert use_all(made(tmp_path)) == []
+    assert use_all(made(tmp_path, trials=6)) == [4, 5]
+
+
+def test_a_smaller_budget_counts_what_is_used_whichever_slots_it_were(tmp_path):
+    *_, third, fourth, fifth = (made(tmp_path, trials=6).take("w") for _ in range(5))
+    fourth.finish(TrialState.COMPLETE, {}, 0.5)
+    fifth.finish(TrialState.COMPLETE, {}, 0.5)
+    third.release()
+    assert made(tmp_path, trials=4).take("w") is None  # two are used, two are held
+    assert use_all(made(tmp_path, trials=5)) == [2]
 
 
 @pytest.mark.parametrize("end", ["complete", "prune", "fail"])
@@ -76,7 +95,7 @@ def test_a_slot_that_is_given_back_is_taken_again_as_often_as_it_is(tmp_path):
     for _ in range(5):
         taken = study.take("w")
         values.append(drawn(taken))
-        assert taken.release()
+        taken.release()
     assert values == [0.25] * 5
     assert not study.slots().used
     taken.study.take("w").finish(TrialState.COMPLETE, {}, 0.5)
@@ -85,41 +104,90 @@ def test_a_slot_that_is_given_back_is_taken_again_as_often_as_it_is(tmp_path):
 
 def test_a_worker_that_gives_no_sign_of_life_loses_its_slot_and_what_it_brings_late_counts_for_nothing(tmp_path):
     study = made(tmp_path, trials=2)
-    with study.take("dead").alive():
+    late = study.take("dead")
+    with late.alive():
         study.take("w").finish(TrialState.COMPLETE, {}, 0.9)
         time.sleep(6)  # more than four signs of life
         assert study.take("w") is None  # it is alive
-    late = study.slots().pending[0]
-    value = late.params.get("x")
+    assert list(study.slots().running) == [0]
     time.sleep(6)
     again = study.take("w")
-    assert (again.slot, again.before) == (0, (late.number,))
+    assert (again.slot, again.before) == (0, (late.trial.number,))
     assert drawn(again) == 0.25
-    assert value is None
-    dead = ModelStudy(study.place, study.name, study.sweep)
-    stale = type(again)(dead, type(again.trial)(dead.study, late._trial_id), 0, ())
-    assert not stale.finish(TrialState.COMPLETE, {"epochs": 3}, 0.99)
-    assert not stale.fail("late")
-    assert again.finish(TrialState.COMPLETE, {}, 0.7)
+    late.finish(TrialState.COMPLETE, {}, 0.98)
+    late.finish(TrialState.COMPLETE, {"epochs": 3}, 0.99)
+    late.fail("late")
+    assert list(study.slots().running) == [0]
+    again.finish(TrialState.COMPLETE, {}, 0.7)
+    late.release()
     assert {slot: trial.value for slot, trial in study.slots().used.items()} == {0: 0.7, 1: 0.9}
+
+
+def test_signs_of_life_go_on_after_a_fault_of_the_database(tmp_path, monkeypatch):
+    taken, faults, beat = made(tmp_path).take("w"), [StorageInternalError, SQLAlchemyError], threading.Event()
+
+    def record(_):
+        if faults:
+            raise faults.pop()("it is gone")
+        beat.set()
+
+    monkeypatch.setattr(taken.study.storage, "record_heartbeat", record)
+    with taken.alive():
+        assert beat.wait(60)
+    assert not faults
+
+
+@pytest.mark.parametrize("step", ["beat", "first note", "second note"])
+def test_a_worker_that_dies_while_it_takes_a_slot_keeps_it_from_nobody(tmp_path, monkeypatch, step):
+    class Died(BaseException):
+        pass
+
+    def beat(_):
+        raise Died
+
+    def note(trial, *attribute):
+        if step == "first note" or trial.user_attrs:
+            raise Died
+        set_user_attr(trial, *attribute)
+
+    study, set_user_attr = made(tmp_path, trials=2, retries=0), Trial.set_user_attr
+    with monkeypatch.context() as patch:
+        if step == "beat":
+            patch.setattr(Taken, "beat", beat)
+        else:
+            patch.setattr(Trial, "set_user_attr", note)
+        with pytest.raises(Died):
+            study.take("w")
+    taken = study.take("w")
+    assert (taken.slot, taken.before, drawn(taken)) == (0, (), 0.25)
+    taken.finish(TrialState.COMPLETE, {}, 0.5)
+    assert use_all(study) == [1]
 
 
 def test_a_slot_of_which_workers_die_too_often_is_used(tmp_path):
     study = made(tmp_path, trials=1, retries=1)
     for _ in range(2):
-        study.storage.set_trial_state_values(study.take("w").trial._trial_id, TrialState.FAIL)
+        die(study.take("w"))
     assert study.take("w") is None
     assert study.slots().used == {0: None}
     assert len(study.trials()) == 2
 
 
 def test_a_retry_keeps_what_was_drawn(tmp_path):
-    study = made(tmp_path, trials=2)
+    study = made(tmp_path, trials=2, retries=3)
     study.take("w").finish(TrialState.COMPLETE, {}, 0.5)
     dying = study.take("w")
     value = drawn(dying)
-    study.storage.set_trial_state_values(dying.trial._trial_id, TrialState.FAIL)
-    assert drawn(study.take("w")) == value
+    die(dying)
+    die(study.take("w"))  # it drew nothing
+    again = study.take("w")
+    assert again.trial.suggest_float("y", 0, 1) != again.trial.suggest_float("z", 0, 1)
+    assert drawn(again) == value
+    known = again.trial.params
+    die(again)
+    last = study.take("w")
+    assert {name: last.trial.suggest_float(name, 0, 1) for name in "zyx"} == known
+    assert len(last.before) == 3
 
 
 def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
@@ -138,8 +206,8 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
 
 def test_the_same_trials_come_after_an_interruption(tmp_path):
     found = []
-    for number, interruptions in enumerate(([], [5, 11])):
-        study = made(tmp_path, f"{number}/m", trials=13)
+    for number, interruptions in enumerate(([], [5, 28])):
+        study = made(tmp_path, f"{number}/m", trials=42)  # TPE weighs trials by their order, once there are many
         values = []
         while (taken := study.take("w")) is not None:
             value = drawn(taken)
@@ -189,7 +257,7 @@ def test_whatever_happens_exactly_as_many_slots_are_used_as_were_asked_for(  # n
                 elif event == "release":
                     taken.release()
                 else:
-                    study.storage.set_trial_state_values(taken.trial._trial_id, TrialState.FAIL)
+                    die(taken)
                     died[taken.slot] += 1
                 if event in {"complete", "prune", "fail"} or (died[taken.slot] > retries and event == "die"):
                     used.add(taken.slot)
@@ -236,10 +304,10 @@ def test_a_study_made_of_something_else_is_refused_with_the_differences(tmp_path
 
 
 def test_many_differences_are_cut_short():
-    lines = differences({str(key): 0 for key in range(20)}, {"0": 0, "1": 1})
+    lines = list_changes({str(key): 0 for key in range(20)}, {"0": 0, "1": 1})
     assert len(lines) == 13
     assert lines[-1] == "  and 7 more"
-    assert differences({"a": {"b": [1, {}]}}, {"a": {"b": [1, {}]}}) == []
+    assert list_changes({"a": {"b": [1, {}]}}, {"a": {"b": [1, {}]}}) == []
 
 
 @pytest.mark.parametrize(
@@ -271,10 +339,38 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
         storage.names("s")
 
 
-def test_slots_of_a_study_that_others_added_trials_to_are_still_right(tmp_path):
-    study = made(tmp_path, trials=1)
-    study.study.enqueue_trial({"x": 0.5})  # by hand, or from a dashboard
-    assert study.take("w").slot == 0
+def test_what_somebody_queues_takes_the_next_slot_and_none_beside_the_budget(tmp_path):
+    study = made(tmp_path, trials=2)
+    first = study.take("w")
+    for x in (0.5, 0.75):
+        study.study.enqueue_trial({"x": x})  # by hand, or from a dashboard
+    second = study.take("w")
+    assert [(each.slot, drawn(each)) for each in (first, second)] == [(0, 0.25), (1, 0.5)]
     assert study.take("w") is None
-    assert slots(study.trials(), 0).used == {}
-    assert {REASON, RELEASED} == {"reason", "released"}
+
+
+def test_a_study_whose_slots_were_all_queued_at_its_beginning_goes_on(tmp_path):
+    study = made(tmp_path, trials=6)
+    for slot in range(6):
+        study.study.enqueue_trial(DEFAULTS if slot == 0 else {}, user_attrs={SLOT: slot})
+    for attributes, state in [
+        ({}, TrialState.COMPLETE),
+        ({}, TrialState.FAIL),
+        ({RELEASED: True}, TrialState.FAIL),
+        ({REASON: "it"}, TrialState.FAIL),
+    ]:
+        trial = study.study.ask()
+        value = trial.suggest_float("x", 0, 1)
+        for name, content in (attributes | {WORKER: "old"}).items():
+            trial.set_user_attr(name, content)
+        study.study.tell(trial, value if state == TrialState.COMPLETE else None, state)
+    drawn_before = [trial.params["x"] for trial in study.trials()[:4]]
+    taken = [study.take("w") for _ in range(4)]
+    assert [each.slot for each in taken] == [1, 2, 4, 5]
+    assert study.take("w") is None
+    assert [each.before for each in taken] == [(1,), (2,), (), ()]
+    assert drawn_before[0] == 0.25
+    assert [drawn(each) for each in taken][:2] == drawn_before[1:3]
+    for each in taken:
+        each.finish(TrialState.COMPLETE, {}, 0.5)
+    assert sorted(study.slots().used) == [0, 1, 2, 3, 4, 5]

@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 
 from mtbench.errors import MTBenchError
 from mtbench.tuning.history import history
+from mtbench.tuning.trials import SweepPlan
 from mtbench.tuning.worker import work
 
 NETWORK = {
@@ -17,14 +18,14 @@ NETWORK = {
 
 
 def worked(begin, tmp_path, changes):
-    sweeping, studies = begin(changes)
+    sweep_plan, studies = begin(changes)
     count = work("test", str(studies[0].place), tmp_path / "work")
-    return sweeping, studies, count
+    return sweep_plan, studies, count
 
 
 @pytest.mark.usefixtures("dial")
 def test_trials_are_judged_on_validation_alone_and_the_best_is_found(begin, tmp_path):
-    sweeping, [study], count = worked(begin, tmp_path, {"sweep": {"trials": 25, "heartbeat": 1}})
+    sweep_plan, [study], count = worked(begin, tmp_path, {"sweep": {"trials": 25, "heartbeat": 1}})
     found = history(study)
     assert count == 25
     assert [each.slot for each in found.outcomes] == list(range(25))
@@ -35,10 +36,10 @@ def test_trials_are_judged_on_validation_alone_and_the_best_is_found(begin, tmp_
     order = np.argsort([abs(each.params["model.dial"] - 0.7) for each in found.outcomes])
     assert np.corrcoef(np.arange(25), np.array(scores)[order])[0, 1] < -0.9
     for each in found.outcomes:
-        constant = sweeping.scorer.constant
+        constant = sweep_plan.scorer.constant
         shares = [(value - constant[task]) / (1 - constant[task]) for task, value in each.tasks.items()]
         assert each.score == pytest.approx(np.mean(shares), abs=1e-12)
-    assert sweeping.columns.test_opened == 0
+    assert sweep_plan.columns.test_opened == 0
 
 
 @pytest.mark.usefixtures("dial")
@@ -78,6 +79,14 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial(begin, tmp_path):
     assert all(each.state != "failed" for each in history(study).outcomes if each not in failed)
 
 
+@pytest.mark.usefixtures("dial")
+def test_a_score_that_is_no_number_is_a_failed_trial(begin, tmp_path, monkeypatch):
+    monkeypatch.setattr(SweepPlan, "score", lambda *_: float("nan"))
+    _, [study], count = worked(begin, tmp_path, {"sweep": {"trials": 2}})
+    assert count == 2
+    assert [each.reason for each in history(study).outcomes] == ["ValueError: The value nan is not acceptable"] * 2
+
+
 @pytest.mark.parametrize("pruner", ["halving", "median"])
 def test_a_pruned_trial_has_fewer_epochs_and_the_same_scores_up_to_there(begin, tmp_path, pruner):
     space = {"training.learning_rate": {"low": 1e-6, "high": 1e-2, "log": True}}
@@ -111,11 +120,11 @@ def test_a_pruned_trial_has_fewer_epochs_and_the_same_scores_up_to_there(begin, 
 def test_parameters_and_operations_are_those_of_the_drawn_network(begin, tmp_path):
     space = {"model.bottom_layers": [[8], [64]]}
     changes = NETWORK | {"sweep": {"trials": 5, "space": space, "sampler": "random"}}
-    sweeping, [study], _ = worked(begin, tmp_path, changes)
+    sweep_plan, [study], _ = worked(begin, tmp_path, changes)
     for each in history(study).finished:
-        [candidate] = sweeping.candidates
-        plan = sweeping.planned(0, candidate.space.values(each.params))
-        model = plan.models[0].cls(plan.models[0].config, sweeping.columns.spec)
+        [candidate] = sweep_plan.candidates
+        plan = sweep_plan.plan_model(0, candidate.space.values(each.params))
+        model = plan.models[0].cls(plan.models[0].config, sweep_plan.columns.spec)
         assert each.parameters == sum(value.numel() for value in model.parameters() if value.requires_grad)
     sizes = {each.params["model.bottom_layers"]: each.flops for each in history(study).finished}
     assert sizes["[64]"] > sizes["[8]"]
@@ -163,12 +172,12 @@ def test_a_sweep_that_is_not_there_is_said_to_be_missing(tmp_path, begin, dial):
 
 def test_a_training_that_a_dead_worker_began_goes_on_and_comes_out_the_same(begin, tmp_path):
     changes = NETWORK | {"sweep": {"trials": 1, "heartbeat": 1, "pruner": "none"}}
-    sweeping, [whole] = begin(changes, name="whole")
+    sweep_plan, [whole] = begin(changes, name="whole")
     work("whole", str(whole.place), tmp_path / "whole")
 
     _, [study] = begin(changes, name="broken")
     taken = study.take("dead")
-    candidate = sweeping.candidates[0]
+    candidate = sweep_plan.candidates[0]
     torch.manual_seed(0)
 
     class Died(BaseException):
@@ -181,8 +190,8 @@ def test_a_training_that_a_dead_worker_began_goes_on_and_comes_out_the_same(begi
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtbench.tuning.trials.Pruning.on_train_epoch_start", die, raising=False)
         with pytest.raises(Died):
-            sweeping.run(candidate, taken, tmp_path / "broken")
-    study.storage.set_trial_state_values(taken.trial._trial_id, TrialState.FAIL)  # as after missed signs of life
+            sweep_plan.run(candidate, taken, tmp_path / "broken")
+    study.study.tell(taken.trial, state=TrialState.FAIL)  # as after missed signs of life
     begun = len(list((tmp_path / "broken").rglob("last.ckpt")))
     work("broken", str(study.place), tmp_path / "broken")
     first, second = study.trials()

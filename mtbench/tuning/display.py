@@ -41,7 +41,7 @@ def table(histories: Sequence[History]) -> Table:
     return made
 
 
-class Display:
+class SweepDisplay:
     """Shows a sweep."""
 
     def __init__(self, wanted: bool) -> None:  # noqa: FBT001
@@ -87,7 +87,7 @@ class Display:
                 if (each.label, outcome.slot) not in self._seen:
                     self._seen.add((each.label, outcome.slot))
                     if outcome.state == "failed" or not self._live.is_started:
-                        self.say(f"{each.label} #{outcome.slot + 1}: {described(outcome)}")
+                        self.say(f"{each.label} #{outcome.slot + 1}: {describe_outcome(outcome)}")
         if self._live.is_started:
             self._live.update(Group(table(histories), Text(self._left(), style="dim")), refresh=True)
 
@@ -107,7 +107,7 @@ class Display:
         return f"\n{used} of {slots} trials{known}"
 
 
-def described(outcome: Outcome) -> str:
+def describe_outcome(outcome: Outcome) -> str:
     """Return in words how a slot was used."""
     if outcome.state == "failed":
         return f"failed: {outcome.reason}"
