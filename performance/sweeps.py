@@ -65,7 +65,7 @@ def experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> dict[s
 def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[History, float]:
     """Return what came of a sweep, and its seconds from first to last trial; without workers, in this process."""
     registry = Registry.load()
-    asked = load(content)
+    asked = load_experiment(content)
     sweep_plan = SweepPlan(asked, registry)
     storage = f"sqlite:///{folder}/sweep.db"
     studies = make_studies(sweep_plan, Storage(storage, asked.sweep.heartbeat), "bench")
@@ -84,7 +84,7 @@ def grid(
 ) -> History:
     """Return the trials of every width with every learning rate."""
     cells = list(product(rates, widths))
-    asked = load(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
+    asked = load_experiment(content | {"sweep": content["sweep"] | {"trials": len(cells)}})
     sweep_plan = SweepPlan(asked, Registry.load())
     [candidate] = sweep_plan.candidates
     study = Storage(f"sqlite:///{folder}/sweep.db").make(

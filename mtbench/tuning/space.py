@@ -248,7 +248,7 @@ def _available(space: Space, experiment: Experiment, index: int, registry: Regis
         possible: list[Any] = []
         for value in each.range.values:
             try:
-                experiments.plan(apply_settings(experiment, index, {each.name: to_jsonable_python(value)}), registry)
+                make_plan(apply_settings(experiment, index, {each.name: to_jsonable_python(value)}), registry)
             except MTBenchError as error:
                 if stored(value) == stored(each.default):
                     raise

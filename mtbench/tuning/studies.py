@@ -173,10 +173,10 @@ class ModelStudy:
 
     def require(self, made_of: Mapping[str, Any]) -> None:
         """Raise MTBenchError, with the differences, unless the study was made of this."""
-        if self.made_of != made_of:
+        if changes := list_changes(self.made_of, made_of):
             raise MTBenchError(
                 f"the study '{self.name}' in {self.place} was made of something else; undo the change, or give this "
-                "sweep another --name:\n" + "\n".join(list_changes(self.made_of, made_of))
+                "sweep another --name:\n" + "\n".join(changes)
             )
 
     def trials(self) -> list[FrozenTrial]:
@@ -341,16 +341,24 @@ class Storage:
 
 
 def list_changes(before: Any, now: Any) -> list[str]:
-    """Return the lines that tell two mappings apart, a few at most."""
+    """Return a line for each change of what was known before, a few at most; what only later code knows is none."""
     old, new = dict(_leaves(before)), dict(_leaves(now))
-    places = [place for place in dict.fromkeys((*old, *new)) if old.get(place, _NONE) != new.get(place, _NONE)]
-    lines = [f"  {place}: then {_text(old, place)}, now {_text(new, place)}" for place in places[:CHANGES]]
+    places = [place for place in old if old[place] != new.get(place, _NONE)]
+    lines = [f"  {_name(place, old)}: then {_text(old, place)}, now {_text(new, place)}" for place in places[:CHANGES]]
     if len(places) > CHANGES:
         lines.append(f"  and {len(places) - CHANGES} more")
     return lines
 
 
 _NONE = object()
+
+
+def _name(place: str, leaves: Mapping[str, Any]) -> str:
+    """Return what a place is called: code by the name of what it is of."""
+    owner = place.removesuffix(".provenance.sha256")
+    if owner != place:
+        return f"the code of {owner.partition('.')[0]} {leaves.get(f'{owner}.name', owner.rpartition('.')[2])}"
+    return "the code of the engine" if place == "engine.sha256" else place
 
 
 def _text(leaves: Mapping[str, Any], place: str) -> str:

@@ -27,6 +27,7 @@ from mtbench.tuning.launcher import Job
 from mtbench.tuning.space import apply_settings
 from mtbench.tuning.studies import STORAGE, ModelStudy, Storage
 from mtbench.tuning.trials import SweepPlan
+from mtbench.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

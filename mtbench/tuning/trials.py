@@ -21,8 +21,11 @@ from mtbench.errors import MTBenchError
 from mtbench.model import Reference
 from mtbench.plan import make_plan
 from mtbench.training import efficiency
-from mtbench.training.run import prepare_data, recipe_of, sized, trainer_of, with_inputs
-from mtbench.training.selection import Scorer, Selection
+from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
+from mtbench.training.recipe import make_recipe
+from mtbench.training.scoring import Scorer
+from mtbench.training.selection import Selection
+from mtbench.training.trainers import make_trainer
 from mtbench.tuning.space import apply_settings, check_keys, labels, space_of
 
 if TYPE_CHECKING:
@@ -108,11 +111,11 @@ class SweepPlan:
         found = []
         rows = self.columns.counts["train"]
         for index, label in enumerate(labels(self.experiment.models)):
-            space = space_of(self.plan, index, rows, self.where)
+            space = space_of(self.plan, self.registry, index, rows, self.where)
             plan = self.plan_model(index, {})
-            columns = with_inputs(plan, self.columns, plan.models[0])
-            trainer_of(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
-            recipe = recipe_of(plan, columns, plan.models[0]).model_dump(
+            columns = add_inputs(plan, self.columns, plan.models[0])
+            make_trainer(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
+            recipe = make_recipe(plan, columns, plan.models[0]).model_dump(
                 mode="json", exclude={"seeds", "budget", "benchmark"}
             )
             sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
@@ -121,8 +124,8 @@ class SweepPlan:
 
     def plan_model(self, index: int, values: dict[str, Any]) -> Plan:
         """Return the plan of one model with these settings; the others are the experiment's."""
-        plan = experiments.plan(apply_settings(self.experiment, index, values), self.registry, self.where)
-        return sized(plan, self.columns)
+        plan = make_plan(apply_settings(self.experiment, index, values), self.registry, self.where)
+        return set_batch_size(plan, self.columns)
 
     def run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
         """Work on a slot until it is used, or was given to another worker; ``folder`` is for the sweep's trainings.

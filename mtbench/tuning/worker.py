@@ -12,7 +12,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mtbench import experiment as experiments
 from mtbench.errors import MTBenchError
 from mtbench.experiment import Sweep, load_experiment
 from mtbench.registry import Registry

@@ -83,7 +83,7 @@ def begin(storage):
     """Return a function that makes the studies of a sweep and what is swept."""
 
     def make(changes=None, *, name="test", at=storage):
-        experiment = experiments.load(SWEEP | (changes or {}))
+        experiment = load_experiment(SWEEP | (changes or {}))
         sweep_plan = SweepPlan(experiment, Registry.load())
         return sweep_plan, make_studies(sweep_plan, Storage(at, experiment.sweep.heartbeat), name)
 

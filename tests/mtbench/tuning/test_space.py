@@ -35,7 +35,7 @@ def ranges(found):
 def test_the_first_trial_of_a_model_has_its_default_settings(name):
     plan = planned(models=[name])
     found = space_of(plan, 0, ROWS, "e.yaml")
-    again = experiments.plan(apply_settings(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
+    again = make_plan(apply_settings(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
     assert again.models == plan.models
     if any(each.name.startswith("training.") for each in found.dimensions):
         assert again.experiment.training == plan.experiment.training.for_rows(ROWS)
@@ -51,7 +51,7 @@ def test_whatever_is_drawn_is_an_experiment(name):
         trial = study.ask()
         values = found.suggest(trial)
         assert found.values(trial.params) == values
-        again = experiments.plan(apply_settings(plan.experiment, 0, values), REGISTRY)
+        again = make_plan(apply_settings(plan.experiment, 0, values), REGISTRY)
         for setting, value in values.items():
             room, _, key = setting.partition(".")
             kept = {"model": again.models[0].config, "training": again.experiment.training}.get(room)

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Sweep, load
+from mtbench.experiment import Sweep, load_experiment
 from mtbench.tuning.studies import REASON, RELEASED, SLOT, WORKER, ModelStudy, Storage, Taken, list_changes
 
 MADE = {"data": {"sha256": "aa"}, "space": {"x": {"low": 0.0, "high": 1.0, "log": False}}}
@@ -23,7 +23,7 @@ DEFAULTS = {"x": 0.25}
 
 def made(folder, name="s/m", made_of=MADE, **asked):
     sweep = {"trials": 4, "heartbeat": 1} | asked
-    experiment = load({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
+    experiment = load_experiment({"dataset": "planted", "models": ["mmoe"], "sweep": sweep})
     storage = Storage(f"sqlite:///{folder}/sweep.db", experiment.sweep.heartbeat)
     return storage.make(name, made_of, experiment, DEFAULTS)
 
