@@ -40,7 +40,7 @@ def hash_plugin(module: str, distribution: str) -> str:
     Modules of the core are left out: the engine's digest covers them. Imports for type checking alone do not count.
     Raises MTBenchError for a module without source.
     """
-    packages = _find_packages(distribution) | {module.partition(".")[0]}
+    packages = _find_packages(distribution) | {_find_outermost(module)}
     return _hash_modules(_follow_imports(module, packages - {CORE}))
 
 
@@ -120,7 +120,7 @@ def _follow_imports(module: str, packages: Collection[str]) -> list[tuple[str, P
         paths[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         imported = _list_imports(ast.parse(path.read_bytes()), package)
-        waiting += [one for one in imported if one.partition(".")[0] in packages]
+        waiting += [one for one in imported if any(f"{one}.".startswith(f"{package}.") for package in packages)]
     # a single file is known by its name, not by the module that was made for it
     return [(name if "." in name else path.name, path) for name, path in paths.items()]
 
@@ -155,14 +155,21 @@ def _find_source(module: str) -> Path | None:
 
 @cache
 def _find_packages(distribution: str) -> frozenset[str]:
-    """Return the top-level modules of an installed distribution, by its plugins and its files."""
+    """Return the outermost packages and modules of an installed distribution, by its plugins and its files."""
     try:
         installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
         return frozenset()
-    names = {point.module.partition(".")[0] for point in installed.entry_points if point.group == CORE}
-    names |= {Path(path.parts[0]).stem for path in installed.files or () if path.suffix == ".py"}
-    return frozenset(names)
+    names = {point.module for point in installed.entry_points if point.group == CORE}
+    names |= {".".join(path.with_suffix("").parts) for path in installed.files or () if path.suffix == ".py"}
+    return frozenset(map(_find_outermost, names))
+
+
+def _find_outermost(module: str) -> str:
+    """Return the outermost part of a module's name that has code: namespaces are shared with other distributions."""
+    parts = module.split(".")
+    names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    return next((name for name in names if _find_source(name)), module)
 
 
 def read_docstring(module: str, qualname: str) -> str | None:

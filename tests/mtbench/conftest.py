@@ -12,6 +12,7 @@ import yaml
 from mtbench.benchmark import Benchmark
 from mtbench.evaluation import evaluate, predictions
 from mtbench.experiment import load_experiment
+from mtbench.files import hash_file
 from mtbench.plan import make_plan
 from mtbench.record import store
 from mtbench.record.form import Measured, MetricValues, Predictions, Recipe, Record
@@ -35,7 +36,7 @@ class Site:
         """Install ``package`` with the given modules as a plugin of the distribution ``PACKAGE-dist``."""
         root = self.folder / package
         root.mkdir()
-        (root / "__init__.py").write_text("from mtbench.hookspecs import hookimpl\n" + source)
+        (root / "__init__.py").write_text("from mtbench import hookimpl\n" + source)
         for name, content in modules.items():
             (root / f"{name}.py").write_text(content)
         self.declare(package, f"{package}-dist", version)
@@ -64,8 +65,13 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             del sys.modules[name]
 
 
-PROVENANCE = {"distribution": "mtbench", "version": "0.1.0", "sha256": "5d41402abc4b2a76b9719d911017c592"}
-METRICS = {"auc": (True, 1.0), "gauc": (True, 1.0), "logloss": (False, 0.0), "rmse": (False, 0.0)}
+PROVENANCE = {"distribution": "mtbench", "sha256": "5d41402abc4b2a76b9719d911017c592"}
+METRICS = {
+    "auc": (True, 1.0, 0.5),
+    "gauc": (True, 1.0, 0.5),
+    "logloss": (False, 0.0, None),
+    "rmse": (False, 0.0, None),
+}
 
 
 @pytest.fixture
@@ -77,7 +83,16 @@ def make_record():
     """
 
     def make(
-        model="mmoe", results=None, *, tasks=None, settings=None, bounds=None, undefined=None, measured=None, **changes
+        model="mmoe",
+        results=None,
+        *,
+        tasks=None,
+        settings=None,
+        bounds=None,
+        undefined=None,
+        measured=None,
+        baseline="single-task",
+        **changes,
     ):
         results = results or {"click": {"auc": [0.71, 0.72, 0.74]}}
         tasks = tasks or [{"name": task, "metric": next(iter(metrics))} for task, metrics in results.items()]
@@ -85,7 +100,7 @@ def make_record():
         settings = settings or {"experts": 8, "tower_layers": [64, 32]}
         names = {name for metrics in results.values() for name in metrics}
         recipe = Recipe.model_validate({
-            "mtbench": "0.1.0",
+            "engine": PROVENANCE,
             "dataset": {
                 "name": "movielens-100k", "settings": {"threshold": 4}, "version": 1, "provenance": PROVENANCE,
                 "files": {"u.data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"},
@@ -97,11 +112,14 @@ def make_record():
             },
             "tasks": tasks,
             "metrics": {
-                name: {"version": 1, "higher_is_better": higher, "best": best, "provenance": PROVENANCE}
-                for name, (higher, best) in METRICS.items()
+                name: {
+                    "version": 1, "higher_is_better": higher, "best": best, "chance": chance,
+                    "provenance": PROVENANCE,
+                }
+                for name, (higher, best, chance) in METRICS.items()
                 if name in names
             },
-            "inputs": {"warmup": 0.0, "asked": [], "given": []},
+            "inputs": {"warmup": 0.0, "asked": [], "pooled": []},
             "model": {"name": model, "settings": settings, "provenance": PROVENANCE},
             "balancer": {"name": "equal", "settings": {}, "provenance": PROVENANCE},
             "training": {"max_epochs": 5, "batch_size": 2048, "learning_rate": 0.001, "select": "mean"},
@@ -129,6 +147,7 @@ def make_record():
                 {
                     "created": "2025-03-01T12:00:00+00:00",
                     "environment": {"python": "3.11.9", "torch": "2.7.1"},
+                    "versions": {"mtbench": "0.1.0"},
                     "device": "cpu",
                     "processes": 1,
                     "parameters": 1234567,
@@ -146,6 +165,7 @@ def make_record():
             predictions=Predictions(
                 sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", rows=60000
             ),
+            baseline=baseline,
         )
 
     return make
@@ -179,7 +199,7 @@ def make_predicted(make_record, tmp_path):
         record = make_record(model, results, **({"bounds": bounds} | changes))
         path = tmp_path / "records" / "predictions"
         lines = predictions.write([found], path)
-        about = Predictions(sha256=predictions.digest(path), rows=lines)
+        about = Predictions(sha256=hash_file(path), rows=lines)
         written = store.write(record.model_copy(update={"predictions": about}), tmp_path / "records")
         path.rename(written.with_suffix(".parquet"))
         return Written(store.read(written), written)

@@ -9,7 +9,7 @@ import pytest
 
 TRY = """
 from mtbench.errors import MTBenchError
-from mtbench.graph.backend import dgl
+from mtbench.graph.backend import load_dgl
 try:
     load_dgl()
 except MTBenchError as error:
@@ -49,7 +49,7 @@ print([name for name in sys.modules if name.partition(".")[0] == "dgl"])
 def test_dgl_loads_and_leaves_no_stand_in_no_setting_and_no_file(tmp_path, monkeypatch):
     code = """
 import json, os, sys
-from mtbench.graph.backend import dgl
+from mtbench.graph.backend import load_dgl
 module = load_dgl()
 print(json.dumps({
     "same": module is load_dgl() is sys.modules["dgl"],

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mtbench.errors import MTBenchError
 from mtbench.files import hash_json, write_atomically
 from mtbench.record import store
-from mtbench.record.form import Recipe, Record
+from mtbench.record.form import Recipe, Record, name_file
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path, make_record):
@@ -128,7 +128,9 @@ def test_a_renamed_file_is_noticed(tmp_path, make_record):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "schema_version: Input should be 1"),
+        ({"schema_version": 0}, "schema_version: 0 is not a number from 1 on"),
+        ({"schema_version": "2"}, "schema_version: '2' is not a number from 1 on"),
+        ({"schema_version": True}, "schema_version: True is not a number from 1 on"),
         ({"note": "mine"}, "note: Extra inputs are not permitted"),
         ({"results": {"click": {"auc": {"valid": [], "test": [], "train": []}}}}, "train: Extra inputs"),
         ({"predictions": None}, "predictions"),
@@ -184,9 +186,9 @@ def test_an_interrupted_write_leaves_nothing_and_spares_what_was_there(tmp_path)
 def test_a_killed_write_leaves_no_record(tmp_path, make_record):
     earlier = store.write(make_record("ple"), tmp_path)
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom mtbench import record\n"
+        "import os, sys\nfrom pathlib import Path\nfrom mtbench.files import write_atomically\n"
         "def half(part):\n    part.write_text('{')\n    os.kill(os.getpid(), 9)\n"
-        "record.write_atomically(Path(sys.argv[1]) / 'later.json', half)\n"
+        "write_atomically(Path(sys.argv[1]) / 'later.json', half)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -220,22 +222,66 @@ def test_all_records_are_read_in_order_and_damaged_ones_reported(tmp_path, make_
         store.read_all(tmp_path / "none")
 
 
-def test_a_record_is_found_by_its_key_whatever_lies_beside_it(tmp_path, make_record):
+def test_a_record_is_found_by_its_recipe_whatever_lies_beside_it(tmp_path, make_record):
     record = make_record()
     path = store.write(record, tmp_path)
     store.write(make_record("ple"), tmp_path)
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / f"{record.key[:16]}-0000000000000000.json").write_text("{")
-    assert store.find(tmp_path, record.key) == (record, path)
-    assert store.find(tmp_path, record.key[:16] + "0" * 48) is None
-    assert store.find(tmp_path / "none", record.key) is None
+    assert store.find(tmp_path, record.recipe) == (record, path)
+    assert store.find(tmp_path, make_record("mgoe").recipe) is None
+    assert store.find(tmp_path / "none", record.recipe) is None
 
 
 def test_a_damaged_record_is_not_found(tmp_path, make_record):
     record = make_record()
     path = store.write(record, tmp_path)
     path.write_text(path.read_text().replace("0.74", "0.99"))
-    assert store.find(tmp_path, record.key) is None
+    assert store.find(tmp_path, record.recipe) is None
+
+
+def write_raw(content, folder):
+    """Write the JSON of a record as code that knew no more would have."""
+    content["key"] = hash_json(content["recipe"])
+    path = folder / f"{name_file(content)}.json"
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def test_a_record_that_lacks_what_came_later_keeps_its_name_and_is_found(tmp_path, make_record):
+    record = make_record()
+    content = record.model_dump(mode="json")
+    del (
+        content["recipe"]["benchmark"],
+        content["recipe"]["budget"],
+        content["baseline"],
+        content["measured"]["versions"],
+    )
+    path = write_raw(content, tmp_path)
+    read = store.read(path)
+    assert read.key == content["key"] != record.key
+    assert read.file_stem == path.stem
+    assert read.recipe == record.recipe
+    assert store.find(tmp_path, record.recipe) == (read, path)
+
+
+def test_a_record_of_a_later_version_asks_for_an_update(tmp_path, make_record):
+    path = write_raw(make_record().model_dump(mode="json") | {"schema_version": 3, "new": 1}, tmp_path)
+    with pytest.raises(MTBenchError, match="a record of version 3, and this mtbench reads versions up to 2; update"):
+        store.read(path)
+
+
+def test_a_copy_of_a_record_is_the_same_bytes_and_a_changed_one_has_a_name_of_its_own(tmp_path, make_record):
+    content = make_record().model_dump(mode="json")
+    del content["baseline"]
+    path = write_raw(content, tmp_path)
+    record = store.read(path)
+    copied = store.copy(store.Written(record, path), tmp_path / "other")
+    assert copied.name == path.name
+    assert copied.read_bytes() == path.read_bytes()
+    changed = record.model_copy(update={"baseline": "mmoe"})
+    assert changed.file_stem != record.file_stem
+    assert store.write(changed, tmp_path).stem == changed.file_stem
 
 
 def test_the_mean_of_an_undefined_value_is_undefined(make_record):
