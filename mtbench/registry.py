@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import os
 import re
 import sys
-import traceback
 import warnings
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -21,12 +17,12 @@ import pluggy
 
 from mtbench import hookspecs, provenance
 from mtbench.errors import MTBenchError, suggest
+from mtbench.loading import explain_failure, import_file, import_target, trace_call, trace_result
 from mtbench.schema import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pluggy import HookImpl, Result
     from pytorch_lightning import Callback
     from torchmetrics import Metric
 
@@ -56,8 +52,6 @@ _BASES: Mapping[PluginKind, str] = {
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_@-]*")
 _IMPORT_STRING = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _CUTOFF = re.compile(r"[1-9][0-9]{0,8}")
-# Frames of these files lead to a plugin's mistake and are never its place.
-_MACHINERY = ("<frozen", __file__, *pluggy.__path__, *importlib.__path__)
 
 
 class PluginWarning(UserWarning):
@@ -111,7 +105,7 @@ class Registry:
         self._manager = pluggy.PluginManager("mtbench")
         self._manager.add_hookspecs(hookspecs)
         if os.environ.get("MTBENCH_TRACE_PLUGINS", "0") not in {"", "0"}:
-            self._manager.add_hookcall_monitoring(_trace_call, _trace_result)
+            self._manager.add_hookcall_monitoring(trace_call, trace_result)
 
     @classmethod
     def load(cls, files: Sequence[Path] = (), *, check: bool = True) -> Registry:
@@ -127,7 +121,7 @@ class Registry:
         for path in dict.fromkeys(file.resolve() for file in (*files, *listed)):
             if path.suffix == ".py" and path.is_file():
                 registry.files.append(path)
-                registry._add(Plugin(str(path), path.name, None), partial(_import_file, path))
+                registry._add(Plugin(str(path), path.name, None), partial(import_file, path))
             else:
                 found = "is no Python file" if path.exists() else "does not exist"
                 registry.problems.append(f"plugin file {path} {found}; check --plugin and MTBENCH_PLUGINS")
@@ -215,9 +209,9 @@ class Registry:
         target = registration.target
         try:
             with redirect_stdout(sys.stderr):
-                cls = registration.cls or _import(target)
+                cls = registration.cls or import_target(target)
         except (Exception, SystemExit) as error:
-            raise MTBenchError(f"{whose} could not be imported from '{target}': {_explain(error)}") from error
+            raise MTBenchError(f"{whose} could not be imported from '{target}': {explain_failure(error)}") from error
         if not (isinstance(cls, type) and _is_of_kind(cls, kind)):
             raise MTBenchError(f"{whose}: '{target}' is no subclass of {_BASES[kind]}")
         return cls
@@ -294,7 +288,7 @@ class Registry:
                 for kind in PLUGIN_KINDS:
                     self._call(plugin, f"mtbench_{kind}s", register=partial(_register, collected, kind, plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin never takes the tool down
-            self.plugins.append(replace(plugin, error=_explain(error)))
+            self.plugins.append(replace(plugin, error=explain_failure(error)))
             return
         self.plugins.append(plugin)
         for new in collected:
@@ -353,62 +347,10 @@ def _is_of_kind(cls: type, kind: PluginKind) -> bool:
     return getattr(cls, "plugin_kind", None) == kind
 
 
-def _import(target: str) -> Any:
-    module, _, attributes = target.partition(":")
-    found: Any = importlib.import_module(module)
-    for attribute in attributes.split("."):
-        found = getattr(found, attribute)
-    return found
-
-
-def _import_file(path: Path) -> Any:
-    stem = re.sub(r"\W", "_", path.stem)
-    name = f"mtbench_plugin_{stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _explain(error: BaseException) -> str:
-    """Return type, message and place of an error on one line."""
-    message = f"{error}" if isinstance(error, MTBenchError) else f"{type(error).__name__}: {error}"
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        message = f"{type(error).__name__}: {error.msg}"
-        places.append((error.filename, error.lineno))
-    places = [place for place in places if not place[0].startswith(_MACHINERY)]
-    return " ".join(message.split()) + (f" ({places[-1][0]}:{places[-1][1]})" if places else "")
-
-
 @contextmanager
 def _reporting(plugin: Plugin, hook: str) -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):
             yield
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an observer never stops a run
-        warnings.warn(f"plugin {plugin} failed in {hook}: {_explain(error)}", PluginWarning, stacklevel=1)
-
-
-def _trace_call(hook: str, implementations: Sequence[HookImpl], arguments: Mapping[str, object]) -> None:
-    for implementation in implementations:
-        sys.stderr.write(f"plugins: {implementation.plugin_name}: {hook}({', '.join(arguments)})\n")
-
-
-def _trace_result(
-    outcome: Result[Any],
-    hook: str,
-    implementations: Sequence[HookImpl],
-    arguments: Mapping[str, object],  # noqa: ARG001 - pluggy passes it
-) -> None:
-    for implementation in implementations:
-        ending = f"raised {outcome.exception!r}" if outcome.exception else f"returned {outcome.get_result()!r}"
-        sys.stderr.write(f"plugins: {implementation.plugin_name}: {hook} {ending}\n")
+        warnings.warn(f"plugin {plugin} failed in {hook}: {explain_failure(error)}", PluginWarning, stacklevel=1)

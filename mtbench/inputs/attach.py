@@ -23,12 +23,13 @@ RECIPE = 1
 def attach_inputs(columns: Columns, asked: Mapping[str, SourcedInput], pooled: Mapping[str, SourcedInput]) -> Columns:
     """Return the columns with inputs by name: those that the model asked for, and those pooled for any model."""
     return columns.with_inputs(
-        {name: _open(name, sourced, columns) for name, sourced in asked.items()},
-        {name: _open(name, sourced, columns) for name, sourced in pooled.items()},
+        {name: open_input(name, sourced, columns) for name, sourced in asked.items()},
+        {name: open_input(name, sourced, columns) for name, sourced in pooled.items()},
     )
 
 
-def _open(name: str, sourced: SourcedInput, columns: Columns) -> InputReader:
+def open_input(name: str, sourced: SourcedInput, columns: Columns) -> InputReader:
+    """Return an input of these columns, made first if the cache does not have it."""
     asked = sourced.input
     recipe = {
         "recipe": RECIPE,

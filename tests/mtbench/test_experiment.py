@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtbench.errors import MTBenchError
-from mtbench.experiment import Component, Experiment, load_experiment
+from mtbench.experiment import Experiment, load_experiment
 from mtbench.plan import make_plan
 from mtbench.registry import Registry
-from mtbench.schema import Split
+from mtbench.schema import Component, Split
 from mtbench.validation import parse_yaml, show_value
 
 TINY = "dataset: planted\nmodels: [mmoe]\n"
@@ -58,7 +58,7 @@ def test_settings_reach_the_plugins(planned):
     assert plan.dataset.config.rows == 500
     assert plan.models[0].config.experts == 3
     assert (plan.split.by, plan.split.test) == ("random", 0.3)
-    assert plan.balancer.config.weights == {"click": 3.0}
+    assert plan.balancer.balancer.config.weights == {"click": 3.0}
     assert plan.metrics["ndcg@7"].k == 7
 
 

@@ -7,9 +7,9 @@ import torch
 import mtbench
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
+from mtbench.inputs import SourcedInput
 from mtbench.inputs.attach import attach_inputs
 from mtbench.inputs.interactions import interactions_of, rows_of
-from mtbench.plan import PlannedInput
 from mtbench.schema import Feature, Split
 from mtbench.testing.inputs import Generated, InMemory, changed_by_the_future, generated
 from mtbench_inputs.recent import Recent, RecentConfig
@@ -86,14 +86,14 @@ def test_an_input_is_made_once_and_shared(monkeypatch):
     columns = prepare(
         "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="o"
     )
-    planned = PlannedInput("recent", Recent(RecentConfig(length=7)))
+    asked = Recent(RecentConfig(length=7))
     made = []
     build = Recent.build
     monkeypatch.setattr(Recent, "build", lambda *arguments: made.append(1) or build(*arguments))
     for _ in range(2):
-        attach_inputs(columns, [(planned, "code")], [])
+        attach_inputs(columns, {"recent": SourcedInput(asked, "code")}, {})
     assert made == [1]
-    attach_inputs(columns, [(planned, "other code")], [])
+    attach_inputs(columns, {"recent": SourcedInput(asked, "other code")}, {})
     assert made == [1, 1]
 
 
@@ -174,8 +174,8 @@ def test_a_dataset_without_users_is_refused_by_an_input_of_users(tmp_path):
 
 def test_asked_and_given_inputs_of_one_name_keep_their_own_settings():
     columns = Generated(generated(np.random.default_rng(0), 200, 9, 9)).prepared(Split(by="time"))
-    short, long = (PlannedInput("recent", Recent(RecentConfig(length=length))) for length in (2, 7))
-    whole = attach_inputs(columns, [(short, "code")], [(long, "code")])
+    short, long = ({"recent": SourcedInput(Recent(RecentConfig(length=length)), "code")} for length in (2, 7))
+    whole = attach_inputs(columns, short, long)
     assert whole.spec.inputs["recent"].length == 2
     rows = torch.arange(100, 120)
     batch = whole.train.take(rows)
@@ -195,8 +195,8 @@ def test_batches_carry_inputs_row_by_row():
     columns = prepare(
         "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="b"
     )
-    planned = PlannedInput("recent", Recent(RecentConfig(length=4)))
-    whole = attach_inputs(columns, [(planned, "code")], [(planned, "code")])
+    recent = {"recent": SourcedInput(Recent(RecentConfig(length=4)), "code")}
+    whole = attach_inputs(columns, recent, recent)
     rows = torch.tensor([5, 3, 100])
     batch = whole.train.take(rows)
     again = batch.take(torch.tensor([2, 0]))
@@ -211,6 +211,6 @@ def test_a_given_input_may_not_take_the_name_of_a_feature(monkeypatch, tmp_path)
     features = (Feature(name="recent items", of="item"),)
     dataset = InMemory(table, Generated(table).schema().model_copy(update={"features": features}))
     columns = dataset.prepared(Split(by="time", valid=0.15, test=0.15))
-    given = [(PlannedInput("recent", Recent(RecentConfig(length=5))), "code")]
+    pooled = {"recent": SourcedInput(Recent(RecentConfig(length=5)), "code")}
     with pytest.raises(MTBenchError, match=r"'recent' gives a feature 'recent items', and there is one of that name"):
-        _ = attach_inputs(columns, [], given).spec
+        _ = attach_inputs(columns, {}, pooled).spec

@@ -9,8 +9,8 @@ import pytest
 
 from mtbench.data import cache
 from mtbench.errors import MTBenchError
+from mtbench.inputs import SourcedInput
 from mtbench.inputs.attach import open_input
-from mtbench.plan import PlannedInput
 from mtbench.schema import Split
 from mtbench.testing.inputs import Generated, generated
 from mtbench_inputs.full_graph import FullGraph, FullGraphConfig
@@ -32,7 +32,7 @@ def columns():
 
 
 def make(name, of):
-    return open_input(PlannedInput(name, INPUTS[name]), "code", of)
+    return open_input(name, SourcedInput(INPUTS[name], "code"), of)
 
 
 def contents(folder):
@@ -100,8 +100,8 @@ CHILD = """
 import hashlib, sys, time
 from pathlib import Path
 import numpy as np
-from mtbench.experiment import PlannedInput
-from mtbench.inputs.attach import opened
+from mtbench.inputs import SourcedInput
+from mtbench.inputs.attach import open_input
 from mtbench.schema import Split
 from mtbench.testing.inputs import Generated, generated
 from mtbench_inputs.recent import Recent, RecentConfig
@@ -121,7 +121,7 @@ of = Generated(generated(np.random.default_rng(0), 300, 30, 20)).prepared(Split(
 print("ready", flush=True)
 for _ in sys.stdin:
     slow = Slow(RecentConfig(length=5))
-    open_input(PlannedInput("slow", slow), "code", of)
+    open_input("slow", SourcedInput(slow, "code"), of)
     print(slow.seen, flush=True)
 """
 
