@@ -12,6 +12,7 @@ from mtbench.board import checks, resamples
 from mtbench.board.admission import add, check_all, inspect, standing
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
+from mtbench.files import hash_file
 from mtbench.record import store
 from mtbench.record.form import Record
 from mtbench.registry import Registry
@@ -39,7 +40,7 @@ def forged(written, change, *, table=None):
     change(content)
     if table is not None:
         pq.write_table(table, written.path.with_name("other.parquet"))
-        content["predictions"]["sha256"] = predictions.digest(written.path.with_name("other.parquet"))
+        content["predictions"]["sha256"] = hash_file(written.path.with_name("other.parquet"))
     record = Record.model_validate(content)
     record = record.model_copy(update={"key": record.recipe.key})
     path = store.write(record, written.path.parent)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
+from mtbench.files import hash_file
 
 
 def example(seed=3, split="test", *, group=True, count=5):
@@ -78,9 +79,9 @@ def test_equal_tables_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
         predictions.write([example()], tmp_path / name)
     predictions.write([example(seed=4)], tmp_path / "c")
-    assert predictions.digest(tmp_path / "a") == predictions.digest(tmp_path / "b")
-    assert predictions.digest(tmp_path / "a") == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
-    assert predictions.digest(tmp_path / "a") != predictions.digest(tmp_path / "c")
+    assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
+    assert hash_file(tmp_path / "a") == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
+    assert hash_file(tmp_path / "a") != hash_file(tmp_path / "c")
 
 
 @pytest.mark.parametrize("existing", [b"the old one", None])

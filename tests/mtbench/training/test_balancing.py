@@ -137,12 +137,12 @@ def test_half_precision_trains(small, tmp_path, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_needs_the_whole_batch_is_refused_with_several_processes(small, name):
     small["training"] |= {"devices": 2}
-    experiment = mtbench.experiment.load(small | {"balancer": name})
+    experiment = mtbench.load_experiment(small | {"balancer": name})
     if name in {"equal", "weighted", "uncertainty", "imtl-l", "dwa"}:
-        assert mtbench.experiment.plan(experiment, REGISTRY).balancer.distributed
+        assert mtbench.make_plan(experiment, REGISTRY).balancer.distributed
         return
     with pytest.raises(mtbench.MTBenchError, match=rf"training\.devices: balancer '{name}' needs the whole batch"):
-        mtbench.experiment.plan(experiment, REGISTRY)
+        mtbench.make_plan(experiment, REGISTRY)
 
 
 @pytest.mark.parametrize(("name", "package"), [("cagrad", "clarabel"), ("nash-mtl", "ecos"), ("cagrad", "cvxpy")])
@@ -156,7 +156,7 @@ def test_a_missing_package_is_named_before_training(small, monkeypatch, name, pa
 
     monkeypatch.setattr(metadata, "version", without)
     with pytest.raises(mtbench.MTBenchError, match=rf"balancer: balancer '{name}' needs the package {package}, which"):
-        mtbench.experiment.plan(mtbench.experiment.load(small | {"balancer": name}), REGISTRY)
+        mtbench.make_plan(mtbench.load_experiment(small | {"balancer": name}), REGISTRY)
 
 
 def test_a_record_names_the_version_of_what_balanced(small, tmp_path):

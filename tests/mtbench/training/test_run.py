@@ -15,6 +15,7 @@ import torch
 import mtbench
 from mtbench.data.columns import Columns
 from mtbench.evaluation import predictions
+from mtbench.files import hash_file
 from mtbench.model import MultiTaskModel
 from mtbench.record.store import read
 
@@ -152,7 +153,7 @@ def test_predictions_hold_each_row_that_counts_once_and_give_the_results_again(s
     clicked = clicks[(clicks.split == "test") & (clicks.label == 1)].row
     bought = table[(table.task == "conversion") & (table.seed == 0) & (table.split == "test")].row
     assert set(bought) == set(clicked)
-    assert predictions.digest(written.path.with_suffix(".parquet")) == record.predictions.sha256
+    assert hash_file(written.path.with_suffix(".parquet")) == record.predictions.sha256
     assert read(written.path) == record
 
 
