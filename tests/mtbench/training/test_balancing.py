@@ -8,7 +8,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-import mtbench
 from mtbench.model import MultiTaskModel
 from mtbench.registry import Registry
 from mtbench.testing.examples import TASKS, examples, schema
@@ -139,7 +138,7 @@ def test_what_needs_the_whole_batch_is_refused_with_several_processes(small, nam
     small["training"] |= {"devices": 2}
     experiment = mtbench.load_experiment(small | {"balancer": name})
     if name in {"equal", "weighted", "uncertainty", "imtl-l", "dwa"}:
-        assert mtbench.make_plan(experiment, REGISTRY).balancer.distributed
+        assert mtbench.make_plan(experiment, REGISTRY).balancer.balancer.distributed
         return
     with pytest.raises(mtbench.MTBenchError, match=rf"training\.devices: balancer '{name}' needs the whole batch"):
         mtbench.make_plan(experiment, REGISTRY)

