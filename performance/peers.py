@@ -41,18 +41,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import typer
+from pictures import write_picture
 from pyarrow import csv
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torchmetrics.functional.classification import binary_auroc
 
+from mtbench.charts.bars import draw_bars
 from mtbench.data import splits
 from mtbench.data.sources import locate
 from mtbench.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from mtbench.charts.plots import Plot
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE / "peers"
@@ -64,6 +68,7 @@ TOWERS = (64, 32)
 SETTINGS = {"experts": EXPERTS, "towers": TOWERS, "dropout": 0.2, "batch": 2048, "learning_rate": 1e-3}
 ENVIRONMENTS = platformdirs.user_cache_path("mtbench") / "peers"
 GB = 1e9
+PICTURE_WIDTH = 320
 
 
 class Size(NamedTuple):
@@ -297,28 +302,17 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(text).rstrip() + "\n"
 
 
-def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the training rates as shares of the bound."""
-    import altair as alt  # noqa: PLC0415 - slow to import
-    import pandas as pd  # noqa: PLC0415
-
-    bars = [
-        {
-            "case": f"{one['dataset']}, {one['size']}",
-            "model": one["model"],
-            "framework": one["framework"],
-            "share": one["share"]["training"] if "share" in one else None,  # without it, other cells take its place
-        }
-        for one in results
+def draw_rates(results: Sequence[dict[str, Any]]) -> list[Plot]:
+    """Draw the training rates as shares of the bound, a picture for each dataset, size and model."""
+    shares: dict[tuple[str, str, str], dict[str, float | None]] = {}
+    for one in results:
+        case = one["dataset"], one["size"], one["model"]
+        shares.setdefault(case, {})[one["framework"]] = one["share"]["training"] if "share" in one else None
+    longest = max((share for case in shares.values() for share in case.values() if share is not None), default=None)
+    return [
+        draw_bars(bars, heading=f"{model}, {dataset}, {size}", longest=longest, told="mtbench", width=PICTURE_WIDTH)
+        for (dataset, size, model), bars in shares.items()
     ]
-    chart = alt.Chart(pd.DataFrame(bars, columns=["case", "model", "framework", "share"])).mark_bar()
-    chart.encode(
-        x=alt.X("share:Q", axis=alt.Axis(format="%"), title="share of the bound"),
-        y=alt.Y("framework:N", sort=FRAMEWORKS, title=None),
-        color=alt.condition("datum.framework == 'mtbench'", alt.value("#c1121f"), alt.value("#9aa5b1")),
-        column=alt.Column("model:N", sort=MODELS, title=None),
-        row=alt.Row("case:N", title=None),
-    ).properties(width=190, title="training rate, as a share of what matrix products allow").save(path)
 
 
 def main(
@@ -419,7 +413,8 @@ def write(report: dict[str, Any], folder: Path) -> None:
         report = together(report, json.loads((folder / "peers.json").read_text()))
     (folder / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "peers.md").write_text(markdown(report))
-    plot(report["results"], folder / "peers.svg")
+    heading = "Training rate, as a share of what matrix products allow"
+    write_picture(draw_rates(report["results"]), folder / "peers.svg", heading, columns=len(MODELS))
 
 
 def show(results: Sequence[dict[str, Any]], console: Console) -> None:

@@ -8,6 +8,7 @@ writes ``results/task_scaling.{json,md,svg}``. Ratios to one task are the result
 
 from __future__ import annotations
 
+import math
 import statistics
 from itertools import accumulate
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
+from pictures import write_picture
 from rich.progress import track
 from sheets import Sheet, publish
 
+from mtbench.charts.plots import LINE_HEIGHT, Line, Mark, Plot, Text, framed, join
+from mtbench.charts.scale import fit
 from mtbench.model import MultiTaskModel
 from mtbench.registry import Registry
 from mtbench.schema import Task
@@ -32,8 +36,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = [1, 2, 4, 8, 16, 32]
-LINE_HEIGHT = 1.11
-"""Ratio of the places of two names in the plot that are just apart."""
+FRAME = framed(600, 440, right=60)
+TOLD = "grec"
 MEASURES = {
     "parameters": "trainable values",
     "flops": "operations per row",
@@ -99,23 +103,40 @@ def sheets(results: Sequence[dict[str, Any]], tasks: Sequence[int]) -> list[Shee
     ]
 
 
-def plot(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw inference time relative to one task."""
-    import altair as alt  # noqa: PLC0415 - slow to import
-    import pandas as pd  # noqa: PLC0415
-
-    frame = pd.DataFrame(results)
-    frame["growth"] = frame["inference"] / frame.groupby("model")["inference"].transform("first")
-    lines = alt.Chart(frame).encode(
-        x=alt.X("tasks", scale=alt.Scale(type="log", base=2), title="tasks"),
-        y=alt.Y("growth", scale=alt.Scale(type="log", base=2), title="inference time, one task = 1"),
-        color=alt.condition("datum.model == 'grec'", alt.value("#c1121f"), alt.value("#9aa5b1")),
-        detail="model",
+def draw_growth(results: Sequence[dict[str, Any]]) -> Plot:
+    """Draw inference time relative to the fewest tasks; the line of the model that is told from others is on top."""
+    curves = {}
+    for name in sorted({result["model"] for result in results}, key=lambda name: name == TOLD):
+        own = [(result["tasks"], result["inference"]) for result in results if result["model"] == name]
+        curves[name] = [(tasks, value / own[0][1]) for tasks, value in own]
+    growths = [growth for curve in curves.values() for _, growth in curve]
+    counts = sorted({result["tasks"] for result in results})
+    x = fit(counts, FRAME.left, FRAME.right, log=True)
+    y = fit(growths, FRAME.bottom, FRAME.top, log=True)
+    lines, marks = [], []
+    for name, curve in curves.items():
+        hue = "series-0" if name == TOLD else "quiet"
+        places = [(x.at(tasks), y.at(growth)) for tasks, growth in curve]
+        lines.append(Line(join(places), name, hue))
+        marks += [
+            Mark(*place, f"{name}, {tasks} tasks: {growth:.2f}", hue=hue, radius=3)
+            for place, (tasks, growth) in zip(places, curve, strict=True)
+        ]
+    last = sorted((y.at(curve[-1][1]), name) for name, curve in curves.items())[::-1]
+    heights = accumulate((height for height, _ in last), lambda below, own: min(own, below - LINE_HEIGHT))
+    beside = x.at(counts[-1]) + 10
+    texts = [Text(beside, height + 4, name, "start") for height, (_, name) in zip(heights, last, strict=True)]
+    powers = [2**power for power in range(-3, 10) if y.low <= math.log10(2**power) <= y.high]
+    return Plot(
+        "tasks",
+        "inference time, one task = 1",
+        [(x.at(count), str(count)) for count in counts],
+        [(y.at(power), f"{power:g}") for power in powers],
+        marks,
+        lines,
+        texts=texts,
+        frame=FRAME,
     )
-    ends = frame[frame["tasks"] == frame["tasks"].max()].sort_values("growth")
-    ends["place"] = list(accumulate(ends["growth"], lambda below, own: max(own, LINE_HEIGHT * below)))
-    labels = alt.Chart(ends).mark_text(align="left", dx=5, fontSize=9).encode(x="tasks", y="place", text="model")
-    (lines.mark_line(point=True) + labels).properties(width=520, height=420).save(path)
 
 
 def main(
@@ -131,7 +152,7 @@ def main(
     networks = {name: cls for name, cls in classes.items() if issubclass(cls, MultiTaskModel)}
     found = measured(networks, counts, rows, rounds)
     publish("task_scaling", found, sheets(found, counts), results, f"batches of {rows:,} rows, default settings")
-    plot(found, results / "task_scaling.svg")
+    write_picture([draw_growth(found)], results / "task_scaling.svg", "One more task")
 
 
 if __name__ == "__main__":

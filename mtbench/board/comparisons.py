@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtbench.board import addresses, charts, checks, summary, tables
+from mtbench.board import addresses, checks, summary, tables
 from mtbench.board.standings import Ranking, Standings, standings
 from mtbench.board.tables import Notes, Value
+from mtbench.board.whiskers import draw_whiskers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mtbench.board.standings import Interval, Placing, Transfer
     from mtbench.board.summary import Group
     from mtbench.board.tables import Column, Line, Table
+    from mtbench.board.whiskers import Whisker
     from mtbench.record.form import Recipe, Record
 
 MOST_NAMED = 4
@@ -185,9 +187,9 @@ def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
     ]
 
 
-def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[charts.Whisker | None]:
+def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[Whisker | None]:
     placings = [ranking.placings.get(stem) for stem in stems]
-    return charts.whiskers([placing and placing.value for placing in placings], higher_is_better=higher)
+    return draw_whiskers([placing and placing.value for placing in placings], higher_is_better=higher)
 
 
 def _rank(placing: Placing | None, notes: Notes) -> Value:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtbench.board import charts
-from mtbench.board.charts import Point
 from mtbench.board.comparisons import percent
+from mtbench.charts.lines import draw_progress
+from mtbench.charts.points import Point, draw_pareto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mtbench.board.charts import Plot
     from mtbench.board.comparisons import Comparison, Row
     from mtbench.board.standings import Interval, Ranking
+    from mtbench.charts.plots import Plot
     from mtbench.record.form import Trial
 
 MOST_PAIRED = 20
@@ -56,7 +56,7 @@ def pareto(comparison: Comparison) -> list[Plot]:
             for row in comparison.rows
             for share in [row.improvement.number]
         ]
-        found.append(charts.pareto(points, title, "improvement, %"))
+        found.append(draw_pareto(points, title, "improvement, %"))
     return [plot for plot in found if plot]
 
 
@@ -73,7 +73,7 @@ def budgets(comparison: Comparison) -> list[Plot]:
         runs = [
             (label, list(zip(accumulate(map(cost, trials)), _scores(trials), strict=True))) for label, trials in tuned
         ]
-        found.append(charts.progress(runs, title, "best score on validation, %"))
+        found.append(draw_progress(runs, title, "best score on validation, %"))
     return [plot for plot in found if plot]
 
 
@@ -131,6 +131,11 @@ def _duel(p: float, *, ahead: bool) -> Cell:
     text = "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"  # noqa: PLR2004
     hint = "cannot be told apart" if unclear else "better than" if ahead else "worse than"
     return Cell(text, hint, "better-3" if ahead else "worse-3", unclear)
+
+
+def shade(share: float) -> int:
+    """Return the tenths of a share, for a colour."""
+    return round(10 * min(1.0, max(0.0, share)))
 
 
 def rank_chart(comparison: Comparison) -> list[tuple[Row, tuple[int, int]]]:

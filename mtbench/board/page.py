@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from mtbench.board import addresses, charts, checks, comparisons, figures, models, recipes, resamples, summary, tables
+from mtbench.board import addresses, checks, comparisons, figures, models, recipes, resamples, summary, tables
 from mtbench.board.publishing import publish
+from mtbench.charts.pages import open_templates
 from mtbench.record import store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from jinja2 import Environment
 
     from mtbench.board.comparisons import Comparison, Row
 
@@ -67,14 +68,7 @@ def pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> It
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mtbench.board"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = open_templates("mtbench.board")
     environment.globals |= {
         "budget": summary.budget,
         "divided": comparisons.divided,
@@ -82,19 +76,11 @@ def _environment() -> Environment:
         "inputs": summary.inputs,
         "model_address": addresses.model,
         "ranked_seeds": summary.RANKED_SEEDS,
-        "shade": charts.shade,
+        "shade": figures.shade,
         "seeds_text": summary.seeds,
         "setting": summary.setting,
         "statistics": summary.statistics,
         "values": summary.values,
-        "frame": {
-            "right": charts.WIDTH - charts.RIGHT,
-            "bottom": charts.HEIGHT - charts.BOTTOM,
-            "left": charts.LEFT,
-            "width": charts.WIDTH,
-            "height": charts.HEIGHT,
-            "top": charts.TOP,
-        },
     }
     return environment
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mtbench.board import charts
+from mtbench.charts.lines import draw_curves
 
 if TYPE_CHECKING:
-    from mtbench.board.charts import Plot
+    from mtbench.charts.plots import Plot
     from mtbench.record.form import PluginPart, Recipe, Record
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -50,7 +50,7 @@ def curves(record: Record) -> list[tuple[str, Plot]]:
             for seed, run in record.measured.seeds.items()
         ]
         if any(len(values) > 1 for _, values, _ in runs):  # the fit of a reference is no curve
-            plot = charts.curves(runs, "epoch", task.primary)
+            plot = draw_curves(runs, "epoch", task.primary)
             if plot:
                 found.append((task.name, plot))
     return found

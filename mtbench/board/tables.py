@@ -10,8 +10,8 @@ from mtbench.board import summary
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.board.charts import Whisker
     from mtbench.board.summary import Group, Split
+    from mtbench.board.whiskers import Whisker
     from mtbench.record.form import Record
     from mtbench.schema import Task
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -13,7 +12,7 @@ from mtbench.provenance import Provenance
 from mtbench.schema import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 NAME_DIGITS = 16
 
@@ -149,15 +148,6 @@ class Tuning(Part):
     def count(self, ended: str) -> int:
         """Return how many trials ended so: finished, pruned or failed."""
         return sum(trial.ended == ended for trial in self.trials)
-
-
-def best_so_far(scores: Iterable[float | None]) -> list[float | None]:
-    """Return the best of the first score, of the first two, and so on; None where there is none yet."""
-
-    def better(best: float | None, score: float | None) -> float | None:
-        return max((each for each in (best, score) if each is not None), default=None)
-
-    return list(accumulate(scores, better))
 
 
 class BenchmarkPart(Part):

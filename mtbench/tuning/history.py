@@ -1,15 +1,14 @@
-"""What there is to read off the trials of a sweep: best so far, ranks, what nothing beats, importances."""
+"""What there is to read off the trials of a sweep: best so far, ranks, importances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from mtbench.record.form import best_so_far
+from mtbench.charts.best import best_so_far
 from mtbench.tuning.studies import REASON
 from mtbench.tuning.trials import EPOCHS, FLOPS, PARAMETERS, SECONDS, TASKS
 
@@ -128,9 +127,3 @@ def ranks(histories: Sequence[History]) -> dict[str, list[int | None]]:
             rank.append(None if value is None else 1 + sum(score > value for score in others))
         found[label] = rank
     return found
-
-
-def undominated(points: np.ndarray) -> np.ndarray:
-    """Return which points (n, k) no other point beats: none is as high everywhere and higher somewhere."""
-    beaten = [((points >= point).all(1) & (points > point).any(1)).any() for point in points]
-    return ~np.array(beaten, dtype=bool)

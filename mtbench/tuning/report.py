@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
+from mtbench.charts.bars import draw_bars
+from mtbench.charts.pages import open_templates
 from mtbench.errors import MTBenchError
 from mtbench.files import write_atomically
-from mtbench.tuning import charts
+from mtbench.tuning import figures
 from mtbench.tuning.history import ENOUGH, history, importances
 from mtbench.tuning.studies import ModelStudy
 from mtbench.tuning.worker import join_sweep
@@ -43,27 +43,19 @@ def report(name: str, storage: str, out: Path) -> Path:
 def render(name: str, experiment: Experiment, studies: Sequence[ModelStudy]) -> str:
     """Return the page as HTML."""
     histories = [history(study) for study in studies]
-    environment = Environment(
-        # the board's style serves here too
-        loader=ChoiceLoader([PackageLoader("mtbench.tuning"), PackageLoader("mtbench.board")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates("mtbench.tuning", "mtbench.board")  # the board's style serves here too
     finished = list(chain.from_iterable(each.finished for each in histories))
     tasks = list(finished[0].tasks or ()) if finished else []
     return environment.get_template("report.html.j2").render(
         name=name,
         experiment=experiment,
         rows=studies[0].made_of["split"]["rows"],
-        importances={study.label: importances(study) for study in studies},
+        importances={study.label: draw_bars(shares) for study in studies if (shares := importances(study))},
         histories=sorted(histories, key=lambda each: -(each.best.score or 0.0) if each.best else float("inf")),
+        finished=finished,
         tasks=tasks,
-        charts=charts,
+        figures=figures,
         drawn=histories,
-        any_finished=bool(finished),
-        several_tasks=len(tasks) > 1,
         slices_from=SLICES_FROM,
         enough=ENOUGH,
     )

@@ -50,6 +50,22 @@ def test_growth_is_the_ratio_to_the_fewest_tasks_and_the_least_comes_first(task_
     assert task_scaling["growth"](results, "inference") == [["light", "3", "1.10x"], ["heavy", "2", "4.00x"]]
 
 
+def test_names_stand_beside_the_ends_of_their_lines_or_above_where_they_would_touch(task_scaling):
+    results = [
+        {"model": model, "tasks": tasks, "inference": value}
+        for model, values in {"grec": [2.0, 4.0], "heavy": [1.0, 32.0], "heavier": [1.0, 32.0]}.items()
+        for tasks, value in zip([1, 32], values, strict=True)
+    ]
+    plot = task_scaling["draw_growth"](results)
+    ends = {mark.title.partition(",")[0]: mark.y for mark in plot.marks if ", 32 tasks" in mark.title}
+    names = {text.words: text.y - 4 for text in plot.texts}
+    assert names["grec"] == ends["grec"] > ends["heavy"] == ends["heavier"]
+    assert sorted(ends["heavy"] - names[name] for name in ("heavy", "heavier")) == [0, 13]
+    assert [text for _, text in plot.x_ticks] == ["1", "32"]
+    assert [text for _, text in plot.y_ticks] == ["1", "2", "4", "8", "16", "32"]
+    assert plot.lines[-1].title == "grec"
+
+
 def test_a_small_run_writes_table_and_plot(tmp_path):
     size = ["--model", "mmoe", "--model", "grec", "--tasks", "1", "--tasks", "2", "--rows", "32", "--rounds", "1"]
     subprocess.run([sys.executable, SCRIPT, *size, "--results", tmp_path], check=True, capture_output=True)

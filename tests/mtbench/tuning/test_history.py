@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from mtbench.tuning.history import History, Outcome, history, importances, ranks, undominated
+from mtbench.tuning.history import History, Outcome, history, importances, ranks
 from mtbench.tuning.worker import work
 
 
@@ -45,19 +43,6 @@ def test_a_rank_is_one_more_than_the_models_that_are_better_so_far(many):
             assert found[each.label][at] == (None if own is None else 1 + better)
 
 
-@given(arrays(float, st.tuples(st.integers(0, 7), st.integers(1, 3)), elements=st.integers(-2, 2).map(float)))
-def test_a_point_is_undominated_if_no_other_is_as_good_everywhere_and_better_somewhere(points):
-    expected = [
-        not any(
-            all(a >= b for a, b in zip(other, point, strict=True))
-            and any(a > b for a, b in zip(other, point, strict=True))
-            for other in points
-        )
-        for point in points
-    ]
-    assert undominated(points).tolist() == expected
-
-
 @pytest.mark.usefixtures("dial")
 def test_the_setting_that_decides_is_the_most_important(begin, tmp_path):
     space = {"model.fault": ["none", "harmless"], "model.seconds": {"low": 0.0, "high": 0.001}}
@@ -85,7 +70,7 @@ def test_a_history_tells_what_is_running_and_in_which_order_slots_come(begin):
     assert [each.slot for each in found.outcomes] == [0, 1]
     assert found.best_so_far() == [0.9, 0.9]
     assert (found.running, found.slots, found.label) == (1, 4, "dial")
-    assert np.isclose(sum(each.seconds for each in found.outcomes), 4)
+    assert sum(each.seconds for each in found.outcomes) == pytest.approx(4)
 
 
 def _complete():

@@ -25,6 +25,12 @@ def test_the_page_of_a_finished_sweep_has_every_picture_and_value(begin, tmp_pat
     for study in studies:
         best = max(trial.value for trial in study.trials() if trial.value is not None)
         assert f"{best:.4f}" in page
+        scored = [trial for trial in study.trials() if trial.value is not None]
+        costs = page[page.index("<h2>Quality against cost</h2>") :]
+        assert 0 < len(re.findall(rf"<title>{study.label}, trial \d+: score", costs)) <= len(scored)
+        assert f'aria-label="Importance of the settings of {study.label}"' in page
+    assert page.count('aria-label="Score against model.fault of ') == len(studies)
+    assert "Rank of each model against trials" in page
     assert "<script" not in page
     assert "://" not in page.replace("http://www.w3.org/", "")
 
