@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+import mtbench
 from mtbench.model import MultiTaskModel
 from mtbench.registry import Registry
 from mtbench.testing.examples import TASKS, examples, schema
