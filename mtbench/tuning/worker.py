@@ -100,7 +100,8 @@ def ending_with_parent() -> Iterator[None]:
     done = threading.Event()
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(sys.stdin.fileno(), 1024):  # not buffered: this thread would hold the buffer's lock at exit
+            pass
         if not done.is_set():
             _thread.interrupt_main()
 

@@ -8,6 +8,11 @@ from mtbench.data.dataset import Dataset, DatasetConfig
 from mtbench.data.prepare import prepare
 from mtbench.schema import Card, Feature, Schema, Split, Task
 
+ROWS = 400
+TIMES = (np.arange(ROWS) * 7) % ROWS
+RNG = np.random.default_rng(0)
+CLICK = np.arange(ROWS) % 3 % 2
+
 
 @pytest.fixture
 def cache_folder(tmp_path, monkeypatch):
@@ -103,3 +108,15 @@ def prepared(cache_folder):  # noqa: ARG001 - the cache comes first
 def funnel():
     """A dataset with three tasks and features of every kind."""
     return FUNNEL
+
+
+@pytest.fixture
+def simple(dataset_of):
+    """400 rows in shuffled time with one task and one harmless feature; ``changes`` add or replace columns."""
+
+    def make(changes=None, schema=None, **settings):
+        columns = {"x": RNG.integers(9, size=ROWS), "click": CLICK, "when": TIMES} | (changes or {})
+        schema = {"tasks": ("click",), "features": ("x",), "time": "when"} | (schema or {})
+        return dataset_of(pa.table(columns), Schema(**schema), **settings)
+
+    return make

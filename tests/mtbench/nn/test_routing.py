@@ -80,7 +80,16 @@ def test_the_layer_equals_a_loop_over_tokens(x, task, level, k, capacity):
     y, routing = layer(x, task)
     torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)
     assert int((~routing.kept).sum()) == dropped
-    assert dropped == 0 if capacity is None else dropped > 0 or capacity > 1
+    assert (dropped > 0) == (capacity is not None)
+
+
+@pytest.mark.parametrize(("level", "capacity"), [("token", 1), ("token", 2), ("task", 1), ("task", 2), ("task", 3)])
+def test_an_expert_takes_as_many_tokens_of_a_row_as_it_has_room_for(x, task, level, capacity):
+    _, routing = mixture(level=level, k=2, capacity=capacity)(x, task)
+    sent = functional.one_hot(routing.chosen, EXPERTS).flatten(1, 2)
+    taken = (sent * routing.kept.reshape(ROWS, -1, 1)).sum(1)
+    assert torch.equal(taken, sent.sum(1).clamp(max=capacity))
+    assert (sent.sum(1) > capacity).any()
 
 
 def test_the_product_of_sentence_and_task_decides(x, task):

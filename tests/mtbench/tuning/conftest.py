@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mtbench.experiment import load_experiment
@@ -7,6 +9,9 @@ from mtbench.registry import Registry
 from mtbench.tuning.studies import Storage
 from mtbench.tuning.sweep import make_studies
 from mtbench.tuning.trials import SweepPlan
+
+PATIENCE = 180
+"""Seconds that other processes get to do what a test waits for; no test says how fast they are."""
 
 DIAL = '''
 """A reference that sees the labels, the less the further its dial is from 0.7."""
@@ -61,6 +66,15 @@ SWEEP = {
     "metrics": ["auc"],
     "sweep": {"trials": 4, "heartbeat": 1},
 }
+
+
+def wait_until(condition):
+    """Wait until a function returns something true, and return that; the test fails if nothing comes of it."""
+    for _ in range(PATIENCE * 10):
+        if outcome := condition():
+            return outcome
+        time.sleep(0.1)
+    return pytest.fail(f"waited {PATIENCE} s in vain")
 
 
 @pytest.fixture

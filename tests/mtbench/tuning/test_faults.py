@@ -20,10 +20,9 @@ from mtbench.experiment import Sweep
 from mtbench.record.store import read_all
 from mtbench.tuning.history import history
 from mtbench.tuning.studies import ModelStudy, Storage
-from tests.mtbench.tuning.conftest import SWEEP
+from tests.mtbench.tuning.conftest import PATIENCE, SWEEP, wait_until
 
 TRIALS = 6
-PATIENCE = 120
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
 
 
@@ -51,12 +50,14 @@ class Running:
 
     def wait_for(self, more):
         """Wait until so many more fits began; return their processes."""
-        before, until = len(self.starts()), time.monotonic() + PATIENCE
-        while len(found := self.starts()[before:]) < more:
+        before = len(self.starts())
+
+        def fits():
             assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        return found
+            started = self.starts()[before:]
+            return started if len(started) >= more else None
+
+        return wait_until(fits)
 
     def end(self):
         """Wait for its end; return the status and what it printed."""
@@ -88,10 +89,7 @@ def check_all_used(address, folder):
 
 
 def gone(pids):
-    until = time.monotonic() + PATIENCE
-    while any(Path(f"/proc/{pid}").exists() and "Z" not in _state(pid) for pid in pids):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() and "Z" not in _state(pid) for pid in pids))
 
 
 def _state(pid):
@@ -174,11 +172,12 @@ def postgresql(folder):
             )
         )
         ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        until = time.monotonic() + PATIENCE
-        while subprocess.run(ready, check=False).returncode:
+
+        def answers():
             assert server[-1].poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.1)
+            return subprocess.run(ready, check=False).returncode == 0
+
+        wait_until(answers)
 
     def kill():
         os.killpg(server[-1].pid, signal.SIGKILL)

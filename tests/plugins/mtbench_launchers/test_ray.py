@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ from mtbench.tuning.launcher import Job
 from mtbench.tuning.studies import ModelStudy, Storage
 from mtbench.tuning.sweep import sweep
 from mtbench_launchers.ray import Ray, RayConfig
-from tests.mtbench.tuning.conftest import DIAL, SWEEP
+from tests.mtbench.tuning.conftest import DIAL, SWEEP, wait_until
 
 ray = pytest.importorskip("ray")
-PATIENCE = 180
 
 
 @pytest.fixture
@@ -53,10 +51,7 @@ def test_a_node_is_lost_and_the_sweep_completes(cluster, log, tmp_path, monkeypa
     lost = []
 
     def lose():
-        until = time.monotonic() + PATIENCE
-        while len({line.split()[0] for line in log.read_text().splitlines()}) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        wait_until(lambda: len({line.split()[0] for line in log.read_text().splitlines()}) == 2)
         made.remove_node(nodes[0], allow_graceful=False)
         lost.append(len(log.read_text().splitlines()))
 
@@ -87,20 +82,15 @@ def test_a_worker_runs_with_its_threads_and_is_stopped(tmp_path, cluster):  # no
     )
     here = str(Path.cwd())
     launcher = Ray(RayConfig())
-    worker = launcher.start(Job([sys.executable, "-c", say], {"WORD": "word"}, 0, 1, tmp_path / "logs" / "0"))
-    until = time.monotonic() + PATIENCE
-    while not (tmp_path / "logs" / "0").is_file() or not (tmp_path / "logs" / "0").read_text():
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    said = tmp_path / "logs" / "0"
+    worker = launcher.start(Job([sys.executable, "-c", say], {"WORD": "word"}, 0, 1, said))
+    wait_until(lambda: said.is_file() and said.read_text())
     assert worker.ended() is None
     worker.stop()
     assert worker.ended() is not None
     launcher.close()
     assert ray.is_initialized()  # it was not this launcher's
-    until = time.monotonic() + PATIENCE
-    while (tmp_path / "logs" / "0").read_text().split() != ["1", "word", here, "closed"]:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_until(lambda: said.read_text().split() == ["1", "word", here, "closed"])
 
 
 def test_a_cluster_that_is_not_there_is_named(monkeypatch):
