@@ -14,13 +14,14 @@ import pytest
 import yaml
 
 import mtbench
-from mtbench import hookspecs, record
+from mtbench import hookspecs
 from mtbench.benchmark import Benchmark, BenchmarkEntry, Frozen
 from mtbench.cli.show import setting
 from mtbench.data import gates
 from mtbench.evaluation import predictions
 from mtbench.experiment import Experiment, Inputs, Sweep, Training
 from mtbench.provenance import Provenance
+from mtbench.record import form
 from mtbench.registry import Registry
 from mtbench.schema import Card, Feature, ModelCard, Split, Task
 from mtbench.testing.references import ReferenceSuite
@@ -75,9 +76,9 @@ def test_every_hook_is_explained_with_its_arguments(hook):
 @pytest.mark.parametrize(
     "part",
     [
-        record.Record, record.Recipe, record.DatasetPart, record.SplitPart, record.MetricPart, record.PluginPart,
-        record.Budget, record.BenchmarkPart, record.Tuning, record.MetricValues, record.Measured, record.SeedRun,
-        record.Predictions, Provenance,
+        form.Record, form.Recipe, form.DatasetPart, form.SplitPart, form.MetricPart, form.PluginPart,
+        form.Budget, form.BenchmarkPart, form.Tuning, form.MetricValues, form.Measured, form.SeedRun,
+        form.Predictions, Provenance,
     ],
 )  # fmt: skip
 def test_every_field_of_a_record_is_explained(part):

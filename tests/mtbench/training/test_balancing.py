@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 
 import mtbench
+from mtbench.experiment import load_experiment
 from mtbench.model import MultiTaskModel
+from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.testing.examples import TASKS, examples, schema
 from mtbench.training.balancing import Aggregator
@@ -137,12 +139,12 @@ def test_half_precision_trains(small, tmp_path, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_needs_the_whole_batch_is_refused_with_several_processes(small, name):
     small["training"] |= {"devices": 2}
-    experiment = mtbench.load_experiment(small | {"balancer": name})
+    experiment = load_experiment(small | {"balancer": name})
     if name in {"equal", "weighted", "uncertainty", "imtl-l", "dwa"}:
-        assert mtbench.make_plan(experiment, REGISTRY).balancer.balancer.distributed
+        assert make_plan(experiment, REGISTRY).balancer.balancer.distributed
         return
     with pytest.raises(mtbench.MTBenchError, match=rf"training\.devices: balancer '{name}' needs the whole batch"):
-        mtbench.make_plan(experiment, REGISTRY)
+        make_plan(experiment, REGISTRY)
 
 
 @pytest.mark.parametrize(("name", "package"), [("cagrad", "clarabel"), ("nash-mtl", "ecos"), ("cagrad", "cvxpy")])
@@ -156,7 +158,7 @@ def test_a_missing_package_is_named_before_training(small, monkeypatch, name, pa
 
     monkeypatch.setattr(metadata, "version", without)
     with pytest.raises(mtbench.MTBenchError, match=rf"balancer: balancer '{name}' needs the package {package}, which"):
-        mtbench.make_plan(mtbench.load_experiment(small | {"balancer": name}), REGISTRY)
+        make_plan(load_experiment(small | {"balancer": name}), REGISTRY)
 
 
 def test_a_record_names_the_version_of_what_balanced(small, tmp_path):
