@@ -19,7 +19,8 @@ from mtbench.benchmark import Benchmark, BenchmarkEntry, Frozen
 from mtbench.cli.show import setting
 from mtbench.data import gates
 from mtbench.evaluation import predictions
-from mtbench.experiment import Experiment, Inputs, Sweep, Training
+from mtbench.experiment import Experiment, Inputs, Sweep, Training, load_experiment
+from mtbench.plan import make_plan
 from mtbench.provenance import Provenance
 from mtbench.record import form
 from mtbench.registry import Registry
@@ -118,7 +119,7 @@ def test_every_experiment_on_the_pages_is_one():
     for text in found:
         content = yaml.safe_load(text)
         experiment = {"dataset": "planted", "models": ["mmoe"]} | content
-        mtbench.experiment.plan(mtbench.experiment.load(experiment), registry)
+        make_plan(load_experiment(experiment), registry)
 
 
 def test_the_package_on_the_page_has_an_entry_point_for_its_module(tmp_path, monkeypatch):
