@@ -184,12 +184,12 @@ _NO_ROWS: _Part = (np.empty(0, np.float32), np.empty(0, np.float32), None)
 
 
 def _partition(predictions: pa.Table) -> dict[_Key, _Part]:
-    """Return predictions, labels and groups (None if any is null) by seed, split and task."""
+    """Return predictions, labels and users (None if any is null) by seed, split and task."""
     predictions = predictions.unify_dictionaries()
     keys = predictions.select(["seed", "split", "task"]).to_pandas()
-    columns = predictions.select(["probability", "label", "group"])
+    columns = predictions.select(["prediction", "label", "user"])
     parts: dict[_Key, _Part] = {}
     for (seed, split, task), positions in keys.groupby(list(keys), observed=True).indices.items():
-        preds, target, group = columns.take(positions).columns
-        parts[seed, split, task] = (preds.to_numpy(), target.to_numpy(), None if group.null_count else group.to_numpy())
+        preds, target, user = columns.take(positions).columns
+        parts[seed, split, task] = (preds.to_numpy(), target.to_numpy(), None if user.null_count else user.to_numpy())
     return parts

@@ -1,4 +1,7 @@
-"""The predictions of a record: one Parquet file, from which every metric can be computed again."""
+"""The predictions of a record: one Parquet file, from which every metric can be computed again.
+
+Files of version 1 are read for ever: they name two columns otherwise, and have no domain.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,17 @@ SCHEMA = pa.schema(
         pa.field("split", _name, nullable=False),
         pa.field("task", _name, nullable=False),
         pa.field("row", pa.int64(), nullable=False),
-        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("prediction", pa.float32(), nullable=False),
         pa.field("label", pa.float32(), nullable=False),
-        pa.field("group", pa.int64()),
+        pa.field("user", pa.int64()),
+        pa.field("domain", _name),
     ]
+)
+_SINCE_1 = {"probability": "prediction", "group": "user"}
+_SCHEMA_1 = pa.schema(
+    field.with_name({new: old for old, new in _SINCE_1.items()}.get(field.name, field.name))
+    for field in SCHEMA
+    if field.name != "domain"
 )
 
 
@@ -37,31 +47,35 @@ def table(
     tasks: Sequence[str],
     rows: np.ndarray,
     *,
-    probability: np.ndarray,
+    prediction: np.ndarray,
     label: np.ndarray,
     mask: np.ndarray,
-    group: np.ndarray | None = None,
+    user: np.ndarray | None = None,
+    domain: pa.DictionaryArray | None = None,
 ) -> pa.Table:
     """Return the predictions of one seed on one split, one line per task and row that counts.
 
-    ``rows`` (N,) identify the rows, ``probability``, ``label`` and ``mask`` have shape (N, T) and ``group`` (N,) is the
-    user, null where there is none. For regression tasks ``probability`` is the predicted value. Lines are ordered by
-    task, then as the rows were given.
+    ``rows`` (N,) identify the rows; ``prediction`` (a probability, or the value of a regression), ``label`` and
+    ``mask`` have shape (N, T); ``user`` (N,) and ``domain`` (N,), a text, are null where there are none. Lines are
+    ordered by task, then as the rows were given.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, not '{split}'")
     shape = (len(rows), len(tasks))
-    if not probability.shape == label.shape == mask.shape == shape or (group is not None and len(group) != len(rows)):
-        raise ValueError(f"probability, label and mask must have shape {shape}, and group one entry per row")
+    if not prediction.shape == label.shape == mask.shape == shape:
+        raise ValueError(f"prediction, label and mask must have shape {shape}")
+    if any(column is not None and len(column) != len(rows) for column in (user, domain)):
+        raise ValueError("user and domain must have one entry per row")
     task, line = np.nonzero(mask.T)
     columns = [
         pa.array(np.full(len(line), seed), pa.int64()),
         pa.DictionaryArray.from_arrays(np.full(len(line), SPLITS.index(split), np.int32), list(SPLITS)),
         pa.DictionaryArray.from_arrays(task.astype(np.int32), pa.array(tasks, pa.string())),
         pa.array(rows[line], pa.int64()),
-        pa.array(probability[line, task], pa.float32()),
+        pa.array(prediction[line, task], pa.float32()),
         pa.array(label[line, task], pa.float32()),
-        pa.nulls(len(line), pa.int64()) if group is None else pa.array(group[line], pa.int64()),
+        pa.nulls(len(line), pa.int64()) if user is None else pa.array(user[line], pa.int64()),
+        pa.nulls(len(line), _name) if domain is None else domain.take(pa.array(line)),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
@@ -82,7 +96,10 @@ def write(predictions: Iterable[pa.Table], path: Path) -> int:
 
 
 def read(path: Path) -> pa.Table:
-    """Read what :func:`write` wrote as one table; raise MTBenchError if the file is missing or something else."""
+    """Read what :func:`write` wrote, in this version or another, as one table of this version.
+
+    Raises MTBenchError if the file is missing or something else.
+    """
     try:
         # read_table would take folders named key=value for columns
         predictions = pq.ParquetFile(path).read()
@@ -90,6 +107,8 @@ def read(path: Path) -> pa.Table:
         raise MTBenchError(f"{path}: there is no such file; predictions are needed to compute metrics") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise MTBenchError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
+    if predictions.schema.equals(_SCHEMA_1):
+        return predictions.rename_columns(_SINCE_1).append_column("domain", pa.nulls(len(predictions), _name))
     if not predictions.schema.equals(SCHEMA):
         raise MTBenchError(
             f"{path}: holds columns {predictions.schema.names}, not predictions; the columns must be {SCHEMA.names} "

@@ -52,8 +52,8 @@ def resample(
     test = predictions.filter(pc.equal(predictions["split"].cast("string"), "test"))
     if not test.num_rows:
         raise MTBenchError("the predictions hold no test rows, so that there is nothing to resample")
-    clusters: Literal["users", "rows"] = "rows" if test["group"].null_count else "users"
-    column = {"rows": "row", "users": "group"}[clusters]
+    clusters: Literal["users", "rows"] = "rows" if test["user"].null_count else "users"
+    column = {"rows": "row", "users": "user"}[clusters]
     ids = np.unique(test[column].to_numpy())
     valued = [task for task in tasks if task.primary in metrics]
     totals = {task.name: np.zeros(count) for task in valued}
@@ -88,8 +88,8 @@ def _rounded(values: np.ndarray) -> list[float | None]:
 def _value(metric: torchmetrics.Metric, rows: pa.Table, column: str, ids: np.ndarray) -> Value:
     """Return what values a resample, given how often each cluster was drawn; NaN where it has no value."""
     cluster = np.searchsorted(ids, rows[column].to_numpy())
-    preds, target = rows["probability"].to_numpy(), rows["label"].to_numpy()
-    groups = cluster if column == "group" else None
+    preds, target = rows["prediction"].to_numpy(), rows["label"].to_numpy()
+    groups = cluster if column == "user" else None
     fast = None
     if isinstance(metric, Metric):
         taken = deepcopy(metric)  # what it returns may look into it

@@ -195,10 +195,10 @@ class _ModelRun:
             split,
             [task.name for task in self.plan.schema.tasks],
             self.columns.row_ids(rows),
-            probability=values,
+            prediction=values,
             label=rows.labels.numpy(),
             mask=(rows.mask.numpy() > 0) & (True if known is None else known),
-            group=self.columns.users(rows),
+            user=self.columns.users(rows),
         )
 
     def _evaluate(self, table: pa.Table) -> evaluate.Results:

@@ -85,7 +85,7 @@ def main() -> None:
     preparation = time.perf_counter() - started
     [(_, path)] = mtbench.run(experiment, records=job.work / "records", plugins=[Path(__file__)])
     test = pq.read_table(path.with_suffix(".parquet")).filter(pc.field("split") == "test").sort_by("row")
-    predictions = np.column_stack([test.filter(pc.field("task") == task)["probability"] for task in job.tasks])
+    predictions = np.column_stack([test.filter(pc.field("task") == task)["prediction"] for task in job.tasks])
     seconds = time.time() - job.started
     [planned] = plan.models
     model, rows = planned.cls(planned.config, columns.spec), columns.open_test()

@@ -186,8 +186,8 @@ def make_predicted(make_record, tmp_path):
         rng = np.random.default_rng([ord(letter) for letter in model])
         found = pa.concat_tables(
             predictions.table(
-                seed, split, tasks, np.arange(rows), label=labels, mask=np.ones(labels.shape, bool), group=group,
-                probability=1 / (1 + np.exp(-logits - noise * rng.normal(size=logits.shape))),
+                seed, split, tasks, np.arange(rows), label=labels, mask=np.ones(labels.shape, bool), user=group,
+                prediction=1 / (1 + np.exp(-logits - noise * rng.normal(size=logits.shape))),
             )
             for seed in range(seeds)
             for split in predictions.SPLITS

@@ -51,7 +51,7 @@ def test_one_seed_over_rows_agrees_with_delong(case):
     samples = []
     for each in scores:
         table = predictions.table(
-            0, "test", ["click"], np.arange(rows), probability=each[:, None], label=label[:, None],
+            0, "test", ["click"], np.arange(rows), prediction=each[:, None], label=label[:, None],
             mask=np.ones((rows, 1), bool),
         )  # fmt: skip
         made = resample(table, [Task(name="click")], {"auc": AUC})

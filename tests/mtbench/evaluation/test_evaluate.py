@@ -30,10 +30,10 @@ def arrays(seed, count=80):
     click = rng.random(count) < 0.5
     label = np.stack([click, rng.random(count) < 0.4, rng.normal(size=count)], 1).astype(np.float32)
     return {
-        "probability": rng.random((count, 3), np.float32),
+        "prediction": rng.random((count, 3), np.float32),
         "label": label,
         "mask": np.stack([np.ones(count), click, rng.random(count) < 0.7], 1).astype(np.float32),
-        "group": rng.integers(0, 9, count),
+        "user": rng.integers(0, 9, count),
     }
 
 
@@ -79,7 +79,7 @@ def test_every_cell_equals_its_oracle_on_the_rows_that_count():
                 for seed, value in zip(seeds, getattr(cell, split), strict=True):
                     data = arrays((seed, SPLITS.index(split)))
                     counts = data["mask"][:, t] > 0
-                    columns = (data["probability"][counts, t], data["label"][counts, t], data["group"][counts])
+                    columns = (data["prediction"][counts, t], data["label"][counts, t], data["user"][counts])
                     assert value == pytest.approx(ORACLES[name][1](*columns), abs=1e-9), (task, name, split, seed)
 
 
@@ -108,7 +108,7 @@ def test_what_is_undefined_is_none_with_its_reason():
     label[:, 0] = 0
     mask = data["mask"].copy()
     mask[:, 1] = 0
-    table = pa.concat_tables([made(0, "valid", label=label, mask=mask, group=None), made(0, "test"), made(1, "test")])
+    table = pa.concat_tables([made(0, "valid", label=label, mask=mask, user=None), made(0, "test"), made(1, "test")])
     results = evaluate(table, TASKS, {"auc": AUC(), "gauc": GAUC(), "logloss": LogLoss(), "rmse": RMSE()})
     for task, metric in (("click", "auc"), ("click", "gauc"), ("buy", "logloss")):
         cell = results.values[task][metric]
@@ -133,7 +133,7 @@ def test_score_starts_afresh_and_takes_arrays_and_tensors():
     metric = AUC()
     metric.update(torch.tensor([1.0]), torch.tensor([0.0]))
     data = arrays((4, 0))
-    preds, target = data["probability"][:, 0], data["label"][:, 0]
+    preds, target = data["prediction"][:, 0], data["label"][:, 0]
     expected = roc_auc_score(target, preds)
     assert score(metric, preds, target) == pytest.approx(expected, abs=1e-12)
     tracked = torch.tensor(preds, requires_grad=True)
@@ -145,10 +145,10 @@ def test_score_starts_afresh_and_takes_arrays_and_tensors():
 
 def test_metrics_of_torchmetrics_serve_as_plugins():
     data = arrays((4, 0))
-    preds, target = data["probability"][:, 0], data["label"][:, 0]
+    preds, target = data["prediction"][:, 0], data["label"][:, 0]
     foreign = BinaryAUROC()
     assert (kinds(foreign), grouped(foreign), best(foreign), version(foreign)) == (("binary",), False, 1.0, 1)
-    assert score(foreign, preds, target, data["group"]) == pytest.approx(roc_auc_score(target, preds), abs=1e-6)
+    assert score(foreign, preds, target, data["user"]) == pytest.approx(roc_auc_score(target, preds), abs=1e-6)
     assert best(torchmetrics.MeanSquaredError) == 0.0
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,36 +15,44 @@ from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.files import hash_file
 
+GOLDEN = Path(__file__).parent / "golden"
 
-def example(seed=3, split="test", *, group=True, count=5):
+
+def texts(values):
+    return pa.array(values, pa.string()).dictionary_encode()
+
+
+def example(seed=3, split="test", *, users=True, domains=False, count=5):
     rng = np.random.default_rng(seed)
     return predictions.table(
         seed,
         split,
         ["click", "buy"],
         np.arange(count) * 10,
-        probability=rng.random((count, 2), np.float32),
+        prediction=rng.random((count, 2), np.float32),
         label=rng.integers(0, 2, (count, 2)).astype(np.float32),
         mask=np.array([[1, i % 2] for i in range(count)], np.float32).reshape(count, 2),
-        group=np.arange(count) // 2 if group else None,
+        user=np.arange(count) // 2 if users else None,
+        domain=texts([f"tab {seed + i}" if i else None for i in range(count)]) if domains else None,
     )
 
 
-@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), max_size=8), st.booleans())
-def test_a_line_for_every_task_and_row_that_counts(mask, grouped):
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), max_size=8), st.booleans(), st.booleans())
+def test_a_line_for_every_task_and_row_that_counts(mask, users, domains):
     mask = np.array(mask, np.float32).reshape(-1, 3)
     count = len(mask)
-    probability = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    prediction = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
     rows, group = np.arange(count) + 100, np.arange(count) + 1000
     made = predictions.table(
         7,
         "valid",
         ["a", "b", "c"],
         rows,
-        probability=probability,
-        label=-probability,
+        prediction=prediction,
+        label=-prediction,
         mask=mask,
-        group=group if grouped else None,
+        user=group if users else None,
+        domain=texts([f"tab {i % 3}" for i in range(count)]) if domains else None,
     )
     expected = [
         {
@@ -51,9 +60,10 @@ def test_a_line_for_every_task_and_row_that_counts(mask, grouped):
             "split": "valid",
             "task": task,
             "row": 100 + i,
-            "probability": float(3 * i + t),
+            "prediction": float(3 * i + t),
             "label": -float(3 * i + t),
-            "group": 1000 + i if grouped else None,
+            "user": 1000 + i if users else None,
+            "domain": f"tab {i % 3}" if domains else None,
         }
         for t, task in enumerate(["a", "b", "c"])
         for i in range(count)
@@ -64,7 +74,11 @@ def test_a_line_for_every_task_and_row_that_counts(mask, grouped):
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_what_was_written_is_read_again(tmp_path, count):
-    parts = [example(1, "valid", group=True, count=count), example(0, "test", group=False, count=count)]
+    parts = [
+        example(1, "valid", count=count, domains=True),
+        example(0, "test", users=False, count=count),
+        example(2, "test", count=count, domains=True),
+    ]
     written = pa.concat_tables(parts)
     folder = tmp_path / "seed=4"
     folder.mkdir()
@@ -75,9 +89,27 @@ def test_what_was_written_is_read_again(tmp_path, count):
     assert [path.name for path in folder.iterdir()] == ["p.parquet"]
 
 
+def test_a_file_of_version_1_is_read_as_one_of_today_and_stays_as_it_is():
+    path = GOLDEN / "predictions-1.parquet"
+    before = hash_file(path)
+    found = predictions.read(path)
+    assert found.schema.equals(predictions.SCHEMA)
+    written = [
+        (seed, split, task, first + row, predicted + seed / 8, label, user, None)
+        for seed in (0, 1)
+        for split, first in (("valid", 10), ("test", 20))
+        for task, row, predicted, label, user in (
+            ("click", 0, 0.25, 0, 5), ("click", 1, 0.75, 1, 6), ("click", 2, 0.5, 0, 5),
+            ("minutes", 0, 0.5, 1, 5), ("minutes", 2, 2.5, 3, 5),
+        )
+    ]  # fmt: skip
+    assert [tuple(line.values()) for line in found.to_pylist()] == written
+    assert hash_file(path) == before
+
+
 def test_equal_tables_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
-        predictions.write([example()], tmp_path / name)
+        predictions.write([example(domains=True)], tmp_path / name)
     predictions.write([example(seed=4)], tmp_path / "c")
     assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
     assert hash_file(tmp_path / "a") == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
@@ -121,10 +153,14 @@ def test_files_that_hold_no_predictions_are_named(tmp_path):
 def test_arrays_that_do_not_fit_are_refused():
     ones = np.ones((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"must have shape \(3, 1\)"):
-        predictions.table(0, "test", ["a"], np.arange(3), probability=ones, label=ones, mask=ones)
+        predictions.table(0, "test", ["a"], np.arange(3), prediction=ones, label=ones, mask=ones)
     with pytest.raises(ValueError, match="one entry per row"):
         predictions.table(
-            0, "test", ["a", "b"], np.arange(3), probability=ones, label=ones, mask=ones, group=np.arange(2)
+            0, "test", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones, user=np.arange(2)
+        )
+    with pytest.raises(ValueError, match="one entry per row"):
+        predictions.table(
+            0, "test", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones, domain=texts(["x"] * 4)
         )
     with pytest.raises(ValueError, match="not 'train'"):
-        predictions.table(0, "train", ["a", "b"], np.arange(3), probability=ones, label=ones, mask=ones)
+        predictions.table(0, "train", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones)

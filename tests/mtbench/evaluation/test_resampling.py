@@ -26,7 +26,7 @@ def table(seeds=2, rows=60, users=8, tasks=("click", "buy"), seed=0, kept=0.7, r
     return pa.concat_tables(
         predictions.table(
             each, split, tasks, rng.permutation(rows) if split == "valid" else np.arange(rows) + 7,
-            probability=rng.integers(1, 10, shape) / 10, label=label, mask=mask, group=group,
+            prediction=rng.integers(1, 10, shape) / 10, label=label, mask=mask, user=group,
         )
         for each in range(seeds)
         for split in ("valid", "test")
@@ -36,7 +36,7 @@ def table(seeds=2, rows=60, users=8, tasks=("click", "buy"), seed=0, kept=0.7, r
 def brute_force(found, task, name, number):
     """Return the mean over seeds of a metric over the drawn clusters, each copy written out as rows."""
     test = found.to_pandas().query("split == 'test'")
-    column = "row" if test["group"].isna().any() else "group"
+    column = "row" if test["user"].isna().any() else "user"
     ids = sorted(set(test[column]))
     times = draw(len(ids), number)
     values = []
@@ -46,10 +46,10 @@ def brute_force(found, task, name, number):
             for cluster, count in zip(ids, times, strict=True)
             for copy in range(count)
         ]
-        one = {name: np.concatenate([part[name].to_numpy() for part in parts]) for name in ("probability", "label")}
+        one = {name: np.concatenate([part[name].to_numpy() for part in parts]) for name in ("prediction", "label")}
         groups = np.concatenate([part["copied"].to_numpy() for part in parts])
         try:
-            values.append(score(METRICS[name], one["probability"], one["label"], groups))
+            values.append(score(METRICS[name], one["prediction"], one["label"], groups))
         except UndefinedMetricError:
             return None
     return np.mean(values)
@@ -87,7 +87,7 @@ def test_every_model_is_resampled_alike_whatever_the_order_of_its_rows():
     first, second = (resample(each, tasks, METRICS, 30) for each in (found, shuffled))
     assert first == second
     other = table(seed=5)
-    assert resample(other, tasks, METRICS, 1).draws != first.draws or set(other["group"]) == set(found["group"])
+    assert resample(other, tasks, METRICS, 1).draws != first.draws or set(other["user"]) == set(found["user"])
     assert resample(table(users=None), tasks, METRICS, 1).draws != first.draws
 
 

@@ -138,7 +138,7 @@ def test_no_label_of_the_test_split_reaches_training(small, tmp_path):
         write(labels)
         (written,) = mtbench.run(small, records=tmp_path / "records")
         table = predictions.read(written.path.with_suffix(".parquet"))
-        results.append((written.record.measured.seeds["0"].valid, table["probability"].to_numpy()))
+        results.append((written.record.measured.seeds["0"].valid, table["prediction"].to_numpy()))
     assert results[0][0] == results[1][0]
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
