@@ -3,6 +3,7 @@ from .data.batches import Ragged as Ragged
 from .data.columns import Columns as Columns
 from .data.dataset import Dataset as Dataset
 from .data.dataset import DatasetConfig as DatasetConfig
+from .data.rows import SplitRows as SplitRows
 from .data.scratch import ArrayFile as ArrayFile
 from .data.sources import Source as Source
 from .errors import MTBenchError as MTBenchError

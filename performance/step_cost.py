@@ -26,8 +26,8 @@ from profile_step import WARMUP, step_seconds, steps_of
 from rich.progress import track
 from sheets import Sheet, publish
 
-from mtbench.data.batches import Batch
 from mtbench.data.prepare import prepare
+from mtbench.data.rows import SplitRows
 from mtbench.experiment import Training
 from mtbench.registry import Registry
 from mtbench.schema import DataSpec, Task
@@ -45,7 +45,7 @@ FEATURES = 8
 UPDATES = ("adam", "row-adam", "row-adagrad")
 
 
-def module_of(spec: DataSpec, train: Batch, embeddings: str) -> TrainingModule:
+def module_of(spec: DataSpec, train: SplitRows, embeddings: str) -> TrainingModule:
     """Return a shared bottom at its default settings, with what trains it."""
     registry = Registry.load()
     cls, balancer = registry.resolve("model", "shared-bottom"), registry.resolve("balancer", "equal")
@@ -82,7 +82,7 @@ def drawn(vocabulary: int, embeddings: str, steps: int) -> TrainingModule:
     task = Task(name="click")
     codes = (each * torch.rand(rows, FEATURES, generator=generator) ** 3).int()
     labels = torch.rand(rows, 1, generator=generator).round()
-    train = Batch(torch.arange(rows), codes, torch.zeros(rows, 0), labels, torch.ones(rows, 1))
+    train = SplitRows(torch.arange(rows), codes, torch.zeros(rows, 0), labels, torch.ones(rows, 1))
     return module_of(DataSpec((task,), {f"feature{at}": each for at in range(FEATURES)}), train, embeddings)
 
 

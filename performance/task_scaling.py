@@ -32,7 +32,7 @@ from mtbench_inputs.macro.scores import MOST_TASKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.data.batches import Batch
+    from mtbench.data.rows import SplitRows
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = [1, 2, 4, 8, 16, 32]
@@ -46,7 +46,7 @@ MEASURES = {
 }
 
 
-def prepared(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, Batch, int]:
+def prepared(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, SplitRows, int]:
     """Return a model for so many binary tasks at its default settings, all training rows, and their number."""
     asked = [Task(name=f"task{number}") for number in range(tasks)]
     first = [task.name for task in asked[:MOST_TASKS]]  # a macro graph can be made from no more

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mtbench import InputReader
+    from mtbench.data.rows import SplitRows
 
 
 BLOCKS = 64
@@ -39,16 +39,13 @@ class Ragged(NamedTuple):
 
 
 @dataclass
-class Batch:
-    """Some rows, encoded. B rows, C categorical and N numeric features, T tasks.
+class EncodedRows:
+    """Some rows, encoded. R rows, C categorical and N numeric features, T tasks.
 
-    ``categorical`` (B, C) int32 and ``multi`` hold codes, 0 for unknown, in the order of the ``DataSpec``; ``numeric``
-    (B, N) is standardised. ``labels`` (B, T) are 0 where unknown; ``mask`` (B, T) is 1.0 where a row counts for a task:
-    its label is known and, for a task with ``given``, the given task is positive. ``rows`` (B,) are positions in the
-    prepared table. ``inputs`` holds what the model asked for beyond features, a named tuple of tensors each.
-
-    The rows of a whole split are a batch too, from which others are taken: ``asked`` and ``pooled`` are then the inputs
-    that batches taken from it get as ``inputs``, or pooled into further ``numeric`` and ``multi`` columns.
+    ``categorical`` (R, C) int32 and ``multi`` hold codes, 0 for unknown, in the order of the ``DataSpec``; ``numeric``
+    (R, N) is standardised. ``labels`` (R, T) are 0 where unknown; ``mask`` (R, T) is 1.0 where a row counts for a task:
+    its label is known and, for a task with ``given``, the given task is positive. ``rows`` (R,) are positions in the
+    prepared table. ``domain_column`` is the categorical column that holds the domain, None where there is none.
     """
 
     rows: Tensor
@@ -57,45 +54,55 @@ class Batch:
     labels: Tensor
     mask: Tensor
     multi: Mapping[str, Ragged] = field(default_factory=dict)
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    asked: Mapping[str, InputReader] = field(default_factory=dict)
-    pooled: Mapping[str, InputReader] = field(default_factory=dict)
+    domain_column: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, rows: Tensor) -> Batch:
-        """Return the given rows of this batch, in their order."""
-        at = self.rows[rows]
-        multi = {name: lists.take(rows) for name, lists in self.multi.items()}
-        numeric = [self.numeric[rows]]
-        for opened in self.pooled.values():
-            lists, numbers = opened.pooled(opened.take(at))
-            multi.update(lists)
-            numeric += [] if numbers is None else [numbers]
-        inputs = {name: type(parts)(*(part[rows] for part in parts)) for name, parts in self.inputs.items()}
-        inputs |= {name: opened.take(at) for name, opened in self.asked.items()}
-        return Batch(
-            rows=at,
-            categorical=self.categorical[rows],
-            numeric=torch.cat(numeric, 1) if len(numeric) > 1 else numeric[0],
-            labels=self.labels[rows],
-            mask=self.mask[rows],
-            multi=multi,
-            inputs=inputs,
-        )
+    @property
+    def domain(self) -> Tensor | None:
+        """Codes of the rows' domains, int32 of shape (R,), 0 for unknown; None where the dataset has no domains."""
+        return None if self.domain_column is None else self.categorical[:, self.domain_column]
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return a copy on ``device``."""
 
         def moved(part: Any) -> Any:
+            if part is None or isinstance(part, int):
+                return part
             if isinstance(part, dict):
                 return {name: moved(value) for name, value in part.items()}
             if isinstance(part, tuple) and not isinstance(part, Ragged):
                 return type(part)(*map(moved, part))
             return part.to(device, non_blocking=non_blocking)
 
-        return Batch(**{column.name: moved(getattr(self, column.name)) for column in fields(self)})
+        return type(self)(**{column.name: moved(getattr(self, column.name)) for column in fields(self)})
+
+    def _gather(self, rows: Tensor) -> Batch:
+        return Batch(
+            rows=self.rows[rows],
+            categorical=self.categorical[rows],
+            numeric=self.numeric[rows],
+            labels=self.labels[rows],
+            mask=self.mask[rows],
+            multi={name: lists.take(rows) for name, lists in self.multi.items()},
+            domain_column=self.domain_column,
+        )
+
+
+@dataclass
+class Batch(EncodedRows):
+    """What a model sees: rows in memory, and in ``inputs`` what it asked for beyond features.
+
+    Each input is a named tuple of tensors, one entry per row.
+    """
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, rows: Tensor) -> Batch:
+        """Return the given rows of this batch, in their order."""
+        inputs = {name: type(parts)(*(part[rows] for part in parts)) for name, parts in self.inputs.items()}
+        return replace(self._gather(rows), inputs=inputs)
 
 
 class Batches:
@@ -113,7 +120,7 @@ class Batches:
 
     def __init__(
         self,
-        columns: Batch,
+        rows: SplitRows,
         batch_size: int,
         *,
         shuffle: int | None = None,
@@ -121,7 +128,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.columns = columns
+        self.rows = rows
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.together = together
@@ -129,21 +136,21 @@ class Batches:
         self.world = world
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.columns), self.batch_size)
+        full, rest = divmod(len(self.rows), self.batch_size)
         fewest = 1 if self.shuffle is None else self.world
         return full + (rest >= fewest)
 
     def __iter__(self) -> Iterator[Batch]:
-        device = self.columns.rows.device
+        device = self.rows.rows.device
         pieces, order = self._order(), torch.arange(0, device=device)
         for _ in range(len(self)):
             while len(order) < self.batch_size and (piece := next(pieces, None)) is not None:
                 order = torch.cat([order, piece.to(device)])
-            rows, order = order[: self.batch_size], order[self.batch_size :]
-            yield self.columns.take(rows[self.rank :: self.world])
+            taken, order = order[: self.batch_size], order[self.batch_size :]
+            yield self.rows.take(taken[self.rank :: self.world])
 
     def _order(self) -> Iterator[Tensor]:
-        size = len(self.columns)
+        size = len(self.rows)
         if self.shuffle is None:
             yield from (
                 torch.arange(start, min(start + self.together, size)) for start in range(0, size, self.together)

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from mtbench.data.batches import Batch, Ragged
+from mtbench.data.batches import Ragged
 from mtbench.data.gates import Finding
+from mtbench.data.rows import SplitRows
 from mtbench.errors import MTBenchError, suggest
 from mtbench.schema import DataSpec, Schema
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mtbench import InputReader
+    from mtbench.data.batches import EncodedRows
 
 
 class Columns:
@@ -96,28 +98,28 @@ class Columns:
         )
 
     @cached_property
-    def train(self) -> Batch:
+    def train(self) -> SplitRows:
         """The training rows."""
         return self._part(0, self.counts["train"])
 
     @cached_property
-    def valid(self) -> Batch:
+    def valid(self) -> SplitRows:
         """The validation rows."""
         return self._part(self.counts["train"], self.counts["valid"])
 
-    def open_test(self) -> Batch:
+    def open_test(self) -> SplitRows:
         """Return the test rows, and count that they were given out."""
         self.test_opened += 1
         return self._part(self.counts["train"] + self.counts["valid"], self.counts["test"])
 
-    def everything(self) -> Batch:
+    def everything(self) -> SplitRows:
         """Return the rows of all parts without their labels, for inputs and tests of them."""
         rows = self._part(0, sum(self.counts.values()))
         return replace(rows, labels=rows.labels[:0], mask=rows.mask[:0])
 
-    def row_ids(self, batch: Batch) -> np.ndarray:
-        """Return the raw table's row numbers of a batch, counted from 0."""
-        return np.asarray(self._read("row")[batch.rows.cpu().numpy()])
+    def row_ids(self, rows: EncodedRows) -> np.ndarray:
+        """Return the raw table's row numbers of some rows, counted from 0."""
+        return np.asarray(self._read("row")[rows.rows.cpu().numpy()])
 
     def identity(self, node: str) -> np.ndarray:
         """Return the number of each row's ``user`` or ``item``, int64. Raises MTBenchError where there are none."""
@@ -155,18 +157,18 @@ class Columns:
             )
         return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")["text"]
 
-    def users(self, batch: Batch) -> np.ndarray | None:
+    def users(self, rows: EncodedRows) -> np.ndarray | None:
         """Return the number of each row's user, or None where the dataset has no users."""
-        return self._of("user", batch)
+        return self._of("user", rows)
 
-    def bound(self, kind: str, batch: Batch) -> np.ndarray | None:
+    def bound(self, kind: str, rows: EncodedRows) -> np.ndarray | None:
         """Return the ``optimum`` or ``reachable`` predictions (rows, tasks) of generated data, NaN where unknown."""
-        return self._of(kind, batch)
+        return self._of(kind, rows)
 
-    def _of(self, name: str, batch: Batch) -> np.ndarray | None:
+    def _of(self, name: str, rows: EncodedRows) -> np.ndarray | None:
         if not (self.folder / f"{name}.npy").is_file():
             return None
-        return np.asarray(self._read(name)[batch.rows.cpu().numpy()])
+        return np.asarray(self._read(name)[rows.rows.cpu().numpy()])
 
     def _read(self, name: str) -> np.ndarray:
         # copy-on-write: torch wants a writable array, the file stays as it is
@@ -176,7 +178,7 @@ class Columns:
     def _tensor(self, name: str, part: slice) -> torch.Tensor:
         return torch.from_numpy(self._read(name)[part])
 
-    def _part(self, start: int, count: int) -> Batch:
+    def _part(self, start: int, count: int) -> SplitRows:
         part = slice(start, start + count)
         multi = {
             name: Ragged(
@@ -185,7 +187,7 @@ class Columns:
             )
             for index, name in enumerate(self.meta["multi"])
         }
-        return Batch(
+        return SplitRows(
             rows=torch.arange(start, start + count),
             categorical=self._tensor("categorical", part),
             numeric=self._tensor("numeric", part),

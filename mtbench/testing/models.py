@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mtbench.data.columns import Columns
+    from mtbench.data.rows import SplitRows
     from mtbench.model import MultiTaskModel
     from mtbench.schema import Task
 
@@ -250,7 +251,7 @@ class ModelSuite:
                 seen[key] = name
 
 
-def sample(rows: Batch, count: int = ROWS) -> Batch:
+def sample(rows: SplitRows, count: int = ROWS) -> Batch:
     """Return ``count`` rows from everywhere between the first and the last, with their inputs."""
     return rows.take(torch.arange(count) * len(rows) // count)
 

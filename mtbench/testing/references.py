@@ -48,7 +48,7 @@ class ReferenceSuite:
     def fitted(self, columns: Columns, train: Batch | None = None, seed: int = 0) -> Reference:
         """Return the model fitted on the examples, or on other training rows."""
         model = self.model(self.model.Config(**self.settings), columns.spec, columns.schema, seed)
-        model.fit(whole(columns.train) if train is None else train, whole(columns.valid))
+        model.fit(columns.train.whole() if train is None else train, columns.valid.whole())
         return model
 
     def test_predicts_any_number_of_tasks(self) -> None:
@@ -88,7 +88,7 @@ class ReferenceSuite:
     def test_learns_from_known_labels_alone(self) -> None:
         """What stands in a label that is unknown, or whose given task was not positive, changes nothing."""
         columns = self.columns()
-        train, batch = whole(columns.train), sample(columns.valid)
+        train, batch = columns.train.whole(), sample(columns.valid)
         garbled = replace(train, labels=torch.where(train.mask > 0, train.labels, 1 - train.labels))
         first, second = (self.fitted(columns, rows).predict(batch) for rows in (train, garbled))
         assert np.array_equal(first, second), "the predictions depend on training labels that are masked"
@@ -104,7 +104,7 @@ class ReferenceSuite:
     def test_fits_a_task_without_labels_and_one_of_a_single_class(self) -> None:
         """Rare tasks may be so in the rows that count."""
         columns = self.columns()
-        train = whole(columns.train)
+        train = columns.train.whole()
         mask, labels = train.mask.clone(), train.labels.clone()
         mask[:, 0] = 0
         labels[:, 1] = 0
@@ -114,7 +114,7 @@ class ReferenceSuite:
     def test_learns(self) -> None:
         """On rows that it was not fitted on, the model is better than the best constant."""
         columns = self.columns()
-        train, valid = whole(columns.train), whole(columns.valid)
+        train, valid = columns.train.whole(), columns.valid.whole()
         constant = (train.labels * train.mask).double().sum(0) / train.mask.double().sum(0)
         values = self.fitted(columns).predict(valid)
         for column, task in enumerate(columns.spec.tasks):
@@ -123,11 +123,6 @@ class ReferenceSuite:
             assert found < self.share * best, (
                 f"task '{task.name}' is not learnt: loss {found:.3f}, {best:.3f} for a constant"
             )
-
-
-def whole(rows: Batch) -> Batch:
-    """Return all rows of a split as a reference gets them."""
-    return rows.take(torch.arange(len(rows)))
 
 
 def require_predictions(model: Reference, rows: Batch) -> None:

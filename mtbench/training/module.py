@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtbench.data.columns import Columns
+    from mtbench.data.rows import SplitRows
     from mtbench.experiment import Training
     from mtbench.model import MultiTaskModel
     from mtbench.training.balancing import Balancer
@@ -81,7 +82,7 @@ class TrainingModule(pl.LightningModule):
         self.validated: list[Validated] = []
         self.valid_predictions: Predicted | None = None
         self.valid_statistics: dict[str, float] = {}
-        self._on_device: dict[str, Batch] = {}
+        self._on_device: dict[str, SplitRows] = {}
         self._random: list[Tensor] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -114,7 +115,7 @@ class TrainingModule(pl.LightningModule):
         """Return the validation rows in order."""
         return self._batches("valid", self.columns.valid, None)
 
-    def _batches(self, part: str, rows: Batch, shuffle: int | None) -> Batches:
+    def _batches(self, part: str, rows: SplitRows, shuffle: int | None) -> Batches:
         if part not in self._on_device:
             self._on_device[part] = _resident(rows, self.device)
         trainer = self.trainer
@@ -232,7 +233,7 @@ def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
     return tables
 
 
-def _probe(rows: Batch) -> Batch:
+def _probe(rows: SplitRows) -> Batch:
     """Return some rows that count for each task, from the first to the last."""
     chosen = []
     for counts in rows.mask.unbind(1):
@@ -265,7 +266,7 @@ def _replayed(state: list[Tensor], device: torch.device) -> Iterator[None]:
         yield
 
 
-def _resident(rows: Batch, device: torch.device) -> Batch:
+def _resident(rows: SplitRows, device: torch.device) -> SplitRows:
     """Return the rows on the device where they fit into a quarter of its free memory, else where they are."""
     if device.type != "cuda":
         return rows
@@ -275,7 +276,7 @@ def _resident(rows: Batch, device: torch.device) -> Batch:
 
 
 @torch.inference_mode()
-def predict(model: MultiTaskModel, rows: Batch, training: Training, device: torch.device) -> Predicted:
+def predict(model: MultiTaskModel, rows: SplitRows, training: Training, device: torch.device) -> Predicted:
     """Return the predictions of all rows, in order, by one process, in the precision of the training."""
     model.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16-mixed"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
+    from mtbench.data.rows import SplitRows
     from mtbench.model import ModelConfig, MultiTaskModel
     from mtbench.plan import Plan
     from mtbench.record.form import SeedRun
@@ -90,7 +91,7 @@ class TrainedNetwork:
         """Return how the training went."""
         return self.selection.summary()
 
-    def predict(self, rows: Batch) -> np.ndarray:
+    def predict(self, rows: SplitRows) -> np.ndarray:
         """Return the predictions of a split, (rows, tasks), each task's by the weights that were chosen for it."""
         names = [task.name for task in self.network.plan.schema.tasks]
         values = np.empty((len(rows), len(names)), np.float32)

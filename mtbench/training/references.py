@@ -17,6 +17,7 @@ from mtbench.training.scoring import Predicted
 if TYPE_CHECKING:
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
+    from mtbench.data.rows import SplitRows
     from mtbench.model import Reference
     from mtbench.schema import Settings
     from mtbench.training.display import RunDisplay
@@ -60,7 +61,7 @@ class References:
         started = time.perf_counter()
         try:
             reference = self.build(seed)
-            reference.fit(_whole(self.columns.train), _whole(self.columns.valid))
+            reference.fit(self.columns.train.whole(), self.columns.valid.whole())
             rows = self.columns.valid
             values = self.scorer.values(Predicted(rows.rows.numpy(), _predictions(reference, rows)))
         except MTBenchError as error:
@@ -98,18 +99,13 @@ class FittedReference:
         """Return how the fit went."""
         return self.run
 
-    def predict(self, rows: Batch) -> np.ndarray:
+    def predict(self, rows: SplitRows) -> np.ndarray:
         """Return the predictions of a split, (rows, tasks)."""
         return _predictions(self.reference, rows)
 
 
-def _whole(rows: Batch) -> Batch:
-    """Return all rows of a split in memory, with inputs, and lists that begin at 0."""
-    return rows.take(torch.arange(len(rows)))
-
-
-def _predictions(reference: Reference, rows: Batch) -> np.ndarray:
-    values = np.asarray(reference.predict(_whole(rows)))
+def _predictions(reference: Reference, rows: SplitRows) -> np.ndarray:
+    values = np.asarray(reference.predict(rows.whole()))
     shape = (len(rows), reference.data.num_tasks)
     if values.shape != shape:
         raise MTBenchError(f"predict() returned shape {values.shape}; return (rows, tasks), {shape}")

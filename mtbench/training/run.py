@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from pytorch_lightning import Callback
 
-    from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
+    from mtbench.data.rows import SplitRows
     from mtbench.experiment import Experiment
     from mtbench.plan import Plan, PlannedModel
     from mtbench.record.form import BenchmarkPart, Budget, Tuning
@@ -188,7 +188,7 @@ class _ModelRun:
         return Written(record, path)
 
     def _table(
-        self, seed: int, split: str, rows: Batch, values: np.ndarray, known: np.ndarray | None = None
+        self, seed: int, split: str, rows: SplitRows, values: np.ndarray, known: np.ndarray | None = None
     ) -> pa.Table:
         return predictions.table(
             seed,
@@ -204,7 +204,7 @@ class _ModelRun:
     def _evaluate(self, table: pa.Table) -> evaluate.Results:
         return evaluate.evaluate(table, self.plan.schema.tasks, self.plan.metrics)
 
-    def _bounds(self, test: Batch) -> dict[str, Any]:
+    def _bounds(self, test: SplitRows) -> dict[str, Any]:
         """Judge the constant predictor and, where the truth is known, the best possible ones."""
         valid, train = self.columns.valid, self.columns.train
         count = train.mask.double().sum(0)

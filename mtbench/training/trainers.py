@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
+    from mtbench.data.rows import SplitRows
     from mtbench.model import ModelConfig
     from mtbench.plan import Plan, PlannedModel
     from mtbench.record.form import SeedRun
@@ -31,7 +32,7 @@ class Trained(Protocol):
     def summary(self) -> SeedRun:
         """Return how it went."""
 
-    def predict(self, rows: Batch) -> np.ndarray:
+    def predict(self, rows: SplitRows) -> np.ndarray:
         """Return the predictions of a split, (rows, tasks)."""
 
 

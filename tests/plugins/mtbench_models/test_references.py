@@ -13,7 +13,6 @@ from sklearn import linear_model
 from mtbench.data.batches import Ragged
 from mtbench.errors import MTBenchError
 from mtbench.testing.examples import TASKS, examples
-from mtbench.testing.references import whole
 from mtbench_models.boosted_trees import LightGBM
 from mtbench_models.constant import Constant
 from mtbench_models.encodings import LabelMeans
@@ -22,7 +21,7 @@ from mtbench_models.means import Means
 
 COLUMNS = examples((TASKS[0], TASKS[1], TASKS[3]))  # click, cart given click, watch (a regression)
 DATA = COLUMNS.spec
-TRAIN, VALID = whole(COLUMNS.train), whole(COLUMNS.valid)
+TRAIN, VALID = COLUMNS.train.whole(), COLUMNS.valid.whole()
 
 
 def fitted(model, train=TRAIN, seed=0, **settings):
