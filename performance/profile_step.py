@@ -24,7 +24,7 @@ from peers import product_rate
 from sheets import Sheet, publish
 from torch.profiler import ProfilerActivity, profile
 
-from mtbench.data.batches import Batches
+from mtbench.data.rows import Batches
 from mtbench.experiment import load_experiment
 from mtbench.plan import make_plan
 from mtbench.registry import Registry

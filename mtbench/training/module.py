@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, distributed
 
-from mtbench.data.batches import Batch, Batches
+from mtbench.data.rows import Batches
 from mtbench.errors import MTBenchError
 from mtbench.nn.embedding import FusedTable
 from mtbench.registry import Registry
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mtbench.data.batches import Batch
     from mtbench.data.columns import Columns
     from mtbench.data.rows import SplitRows
     from mtbench.experiment import Training

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbench.data.batches import Batches, Ragged
-from mtbench.data.rows import SplitRows
+from mtbench.data.batches import Ragged
+from mtbench.data.rows import Batches, SplitRows
 
 rows_of_lists = st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=12)
 
