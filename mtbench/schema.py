@@ -121,6 +121,7 @@ class Schema(Settings):
     features: tuple[AnyFeature, ...] = Field((), description="Input columns; a bare name is categorical.")
     user: str | None = Field(None, description="Column of the user's id.")
     item: str | None = Field(None, description="Column of the item's id.")
+    domain: str | None = Field(None, description="Column of where the row comes from: scenario, country, tab.")
     time: str | None = Field(None, description="Numeric or timestamp column that orders the rows.")
     row: str | None = Field(None, description="Column that identifies a row; its position unless given.")
     split: str | None = Field(None, description="Column with 'train', 'valid' or 'test': the official split.")
@@ -235,6 +236,7 @@ class DataSpec:
 
     ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. A regression label
     is learned as ``(label - centre) / scale``, by task. ``inputs`` maps what the model asked for to its ``spec``.
+    ``domains`` is the number of codes of a batch's ``domain``, 0 where the dataset has none.
     """
 
     tasks: tuple[Task, ...]
@@ -244,6 +246,7 @@ class DataSpec:
     centre: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    domains: int = 0
 
     @property
     def num_tasks(self) -> int:

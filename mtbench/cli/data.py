@@ -47,16 +47,24 @@ def check(
     report = {
         "dataset": experiment.dataset.name,
         "rows": columns.counts,
+        "domain": columns.schema.domain,
+        "rows_by_domain": columns.count_domains(),
         "positive_rates": columns.positive_rates(),
         "findings": [finding._asdict() for finding in columns.findings],
     }
     if as_json:
         print_json(report)
         return
-    counts = ", ".join(f"{count:,} {part}" for part, count in columns.counts.items() if count)
-    typer.echo(f"{experiment.dataset.name}: {counts} rows")
+    typer.echo(f"{experiment.dataset.name}: {_listed(columns.counts)} rows")
+    for counts in columns.count_domains():
+        domain = counts.pop("domain")
+        typer.echo(f"  {columns.schema.domain} {'(missing)' if domain is None else domain}: {_listed(counts)} rows")
     for task, rate in columns.positive_rates().items():
         typer.echo(f"  {task}: {rate:.4f} (mean label of the training rows)")
     for finding in columns.findings:
         typer.echo(f"warning ({finding.gate}): {finding.message}")
     typer.echo("no leak found" if not columns.findings else "no leak found that stops a run")
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)

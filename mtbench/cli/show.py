@@ -108,13 +108,16 @@ def _inputs(cls: type[MultiTaskModel | Reference]) -> dict[str, list[dict[str, A
 
 def _dataset(cls: type[Dataset[Any]]) -> dict[str, Any]:
     try:
-        sources = [source.model_dump(mode="json", exclude_none=True) for source in cls(cls.Config()).sources()]
+        dataset = cls(cls.Config())
+        sources = [source.model_dump(mode="json", exclude_none=True) for source in dataset.sources()]
+        domain = dataset.schema().domain
     except (ValidationError, MTBenchError):
-        sources = None  # the files depend on settings that have no default
+        sources = domain = None  # they depend on settings that have no default
     return {
         "card": cls.card.model_dump(mode="json"),
         "dataset_version": cls.version,
         "split": cls.split.model_dump(mode="json"),
+        "domain": domain,
         "sources": sources,
     }
 
@@ -199,6 +202,7 @@ def _facts(facts: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
         "asks for": "\n".join(asked(facts.get("inputs"))),
         "needs": ", ".join(facts.get("packages", ())),
         "default split": facts.get("split"),
+        "domain": facts.get("domain"),
         **{name.replace("_", " "): value for name, value in facts.get("metric", {}).items()},
         "import": facts["target"],
         "from": origin(facts),

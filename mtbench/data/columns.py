@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from mtbench.data.batches import Ragged
+from mtbench.data.encode import MISSING
 from mtbench.data.gates import Finding
 from mtbench.data.rows import SplitRows
 from mtbench.errors import MTBenchError, suggest
@@ -20,8 +22,6 @@ from mtbench.schema import DataSpec, Schema
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import pyarrow as pa
 
     from mtbench import InputReader
     from mtbench.data.batches import EncodedRows
@@ -95,6 +95,7 @@ class Columns:
             centre=tuple(centre),
             scale=tuple(scale),
             inputs={name: reader.spec for name, reader in self.asked.items()},
+            domains=self.meta["categorical"].get(self.meta["domain"], 0),
         )
 
     @cached_property
@@ -161,6 +162,29 @@ class Columns:
         """Return the number of each row's user, or None where the dataset has no users."""
         return self._of("user", rows)
 
+    def domains(self, rows: EncodedRows) -> pa.DictionaryArray | None:
+        """Return the domain of each row as a text, null where missing, or None where the dataset has no domains.
+
+        It is the column's value, so that domains which training never saw are told apart.
+        """
+        number = self._of("domain", rows)
+        return None if number is None else pa.DictionaryArray.from_arrays(_nullable(number), self._domain_names())
+
+    def count_domains(self) -> list[dict[str, Any]]:
+        """Return each domain's ``domain``, a text or None, and its rows by part, the domain of most rows first."""
+        if self.meta["domain"] is None:
+            return []
+        number, names = self._read("domain"), self._domain_names()
+        ends = np.cumsum(list(self.counts.values()))
+        parts = [np.bincount(part + 1, minlength=len(names) + 1) for part in np.split(number, ends[:-1])]
+        counts = np.column_stack(parts)
+        order = [domain for domain in np.argsort(-counts.sum(1), kind="stable") if counts[domain].any()]
+        texts = [None, *names.to_pylist()]
+        return [{"domain": texts[one], **dict(zip(self.counts, counts[one].tolist(), strict=True))} for one in order]
+
+    def _domain_names(self) -> pa.Array:
+        return pq.read_table(self.folder / "domains.parquet")["value"].combine_chunks()
+
     def bound(self, kind: str, rows: EncodedRows) -> np.ndarray | None:
         """Return the ``optimum`` or ``reachable`` predictions (rows, tasks) of generated data, NaN where unknown."""
         return self._of(kind, rows)
@@ -179,7 +203,7 @@ class Columns:
         return torch.from_numpy(self._read(name)[part])
 
     def _part(self, start: int, count: int) -> SplitRows:
-        part = slice(start, start + count)
+        part, domain = slice(start, start + count), self.meta["domain"]
         multi = {
             name: Ragged(
                 self._tensor(f"multi-{index}-values", slice(None)),
@@ -194,9 +218,14 @@ class Columns:
             labels=self._tensor("labels", part),
             mask=self._tensor("mask", part),
             multi=multi,
+            domain_column=None if domain is None else list(self.meta["categorical"]).index(domain),
             asked=self.asked,
             pooled=self.pooled,
         )
+
+
+def _nullable(number: np.ndarray) -> pa.Array:
+    return pa.array(number, mask=number == MISSING)
 
 
 def _with_inputs(folder: Path, asked: Mapping[str, InputReader], pooled: Mapping[str, InputReader]) -> Columns:

@@ -65,7 +65,10 @@ def columns(schema: Schema, features: Sequence[Feature]) -> Iterator[Finding]:
 
 
 def _remedy(column: str, schema: Schema) -> str:
-    added = column in {schema.user, schema.item} and all(column != feature.source for feature in schema.features)
+    listed = any(column == feature.source for feature in schema.features)
+    if column == schema.domain:
+        return f"remove it from {'the features and from ' if listed else ''}'domain'"
+    added = column in {schema.user, schema.item} and not listed
     return "it is an id: switch ids off (ids: false)" if added else "remove it from the features"
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 5
+RECIPE = 6
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
@@ -116,6 +116,7 @@ def _build(
         "categorical": {feature: codes.size for feature, codes in fitted.categorical.items()},
         "multi": {feature: codes.size for feature, codes in fitted.multi.items()},
         "numeric": list(fitted.numeric_names()),
+        "domain": next((name for name, codes in fitted.categorical.items() if codes.column == schema.domain), None),
         "counts": {label: int((part == code).sum()) for code, label in enumerate((*splits.NAMES, "warmup"))},
         "fingerprints": {label: splits.fingerprint(part, code) for code, label in enumerate(splits.NAMES)},
         "findings": [finding._asdict() for finding in findings],
@@ -127,15 +128,21 @@ def _build(
 
 
 def _features(name: str, schema: Schema, *, ids: bool) -> list[Feature]:
-    """Return the features, before them the ids unless they are switched off or listed as features already."""
+    """Return the features, before them the ids unless they are switched off, and the domain, if not listed already."""
     listed = {feature.source for feature in schema.features}
     columns = [column for column in (schema.user, schema.item) if ids and column and column not in listed]
-    own = [Feature(name=column, of="user" if column == schema.user else "item") for column in dict.fromkeys(columns)]
+    coded = {feature.source for feature in schema.features if feature.kind == "categorical"}
+    columns += [schema.domain] if schema.domain and schema.domain not in coded else []
+    of: dict[str | None, Literal["user", "item"]] = {schema.item: "item", schema.user: "user"}
+    own = [Feature(name=column, of=of.get(column, "context")) for column in dict.fromkeys(columns)]
     for feature in schema.features:
         if feature.name in columns:
+            role, remedy = (
+                ("the domain's", "") if feature.name == schema.domain else ("an id", ", or switch ids off (ids: false)")
+            )
             raise MTBenchError(
-                f"dataset '{name}': feature '{feature.name}' has the name of an id column, which is a feature itself; "
-                "rename the feature, or switch ids off (ids: false)"
+                f"dataset '{name}': feature '{feature.name}' has the name of {role} column, which is a feature itself; "
+                f"rename the feature{remedy}"
             )
     if not own and not schema.features:
         raise MTBenchError(

@@ -201,7 +201,8 @@ def _check_columns(name: str, schema: Schema, found: pa.Schema) -> None:
         *schema.texts,
         *schema.truth.values(),
     ]
-    wanted += [column for column in (schema.user, schema.item, schema.time, schema.row, schema.split) if column]
+    roles = (schema.user, schema.item, schema.domain, schema.time, schema.row, schema.split)
+    wanted += [column for column in roles if column]
     for column in wanted:
         count = found.names.count(column)
         if not count:

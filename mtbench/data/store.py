@@ -73,6 +73,8 @@ class Store:
             number = raw.scratch.read(f"number {column}", rows).astype(np.int64)
             number[number < 0] = len(raw.numbered[column])
             arrays[node] = number
+        if raw.schema.domain is not None:
+            arrays["domain"] = raw.scratch.read(f"number {raw.schema.domain}", rows)
         for name, array in arrays.items():
             self._place(name, array[order], counts, self._next, len(self._fitted.part))
         for index, (name, lists) in enumerate(encoded.multi.items()):
@@ -87,12 +89,16 @@ class Store:
         self._next += counts
 
     def finish(self) -> None:
-        """Write what does not depend on rows: vocabularies and texts."""
+        """Write what does not depend on rows: vocabularies, domains and texts."""
         for file in self._files.values():
             file.close()
         raw = self._fitted.raw
         for index, codes in enumerate((*self._fitted.categorical.values(), *self._fitted.multi.values())):
             pq.write_table(pa.table({"value": codes.vocabulary}), self._folder / f"vocabulary-{index}.parquet")
+        if raw.schema.domain is not None:
+            values = raw.numbered[raw.schema.domain].values
+            assert values is not None
+            pq.write_table(pa.table({"value": values.cast(pa.string())}), self._folder / "domains.parquet")
         for index, texts in enumerate(raw.texts.values()):
             pq.write_table(pa.table({"text": texts.of(self.nodes["items"])}), self._folder / f"text-{index}.parquet")
 

@@ -42,7 +42,7 @@ TASKS = (
 
 
 def schema(tasks: Sequence[Task]) -> Schema:
-    """Return what the columns mean: ids, time, a text and features of every kind."""
+    """Return what the columns mean: ids, a domain, time, a text and features of every kind."""
     features = (
         Feature(name="country", of="user"),
         Feature(name="shelf", of="item"),
@@ -50,7 +50,10 @@ def schema(tasks: Sequence[Task]) -> Schema:
         Feature(name="age", kind="numeric", of="user"),
         Feature(name="hour", kind="numeric"),
     )
-    return Schema(tasks=tuple(tasks), features=features, user="user", item="item", time="time", texts=("title",))
+    return Schema(
+        tasks=tuple(tasks), features=features, user="user", item="item", domain="country", time="time",
+        texts=("title",),
+    )  # fmt: skip
 
 
 def table(tasks: Sequence[Task]) -> pd.DataFrame:

@@ -199,6 +199,7 @@ class _ModelRun:
             label=rows.labels.numpy(),
             mask=(rows.mask.numpy() > 0) & (True if known is None else known),
             user=self.columns.users(rows),
+            domain=self.columns.domains(rows),
         )
 
     def _evaluate(self, table: pa.Table) -> evaluate.Results:

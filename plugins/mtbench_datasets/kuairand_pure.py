@@ -203,6 +203,7 @@ def impression_schema(*, statistics: bool) -> Schema:
         features=tuple(features),
         user="user_id",
         item="video_id",
+        domain="tab",
         time="time_ms",
         split="split",
         outcomes=_OUTCOMES,

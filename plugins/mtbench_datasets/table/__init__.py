@@ -122,7 +122,7 @@ class Table(Dataset[TableConfig]):
         config = self.config
         parsers: dict[str, Parser] = {}
         multi = {feature.source for feature in config.features if feature.kind == "multi"}
-        names = [config.user, config.item, config.row, *config.outcomes, *config.texts]
+        names = [config.user, config.item, config.domain, config.row, *config.outcomes, *config.texts]
         names += [feature.source for feature in config.features if feature.kind == "categorical"]
         parsers |= {name: cells.text for name in names if name is not None}
         parsers |= {feature.source: cells.numbers for feature in config.features if feature.kind == "numeric"}
