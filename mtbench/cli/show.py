@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from inspect import cleandoc
 from types import NoneType, UnionType
@@ -107,12 +108,11 @@ def _inputs(cls: type[MultiTaskModel | Reference]) -> dict[str, list[dict[str, A
 
 
 def _dataset(cls: type[Dataset[Any]]) -> dict[str, Any]:
-    try:
+    sources = domain = None
+    with suppress(ValidationError, MTBenchError):  # they may depend on settings that have no default
         dataset = cls(cls.Config())
         sources = [source.model_dump(mode="json", exclude_none=True) for source in dataset.sources()]
         domain = dataset.schema().domain
-    except (ValidationError, MTBenchError):
-        sources = domain = None  # they depend on settings that have no default
     return {
         "card": cls.card.model_dump(mode="json"),
         "dataset_version": cls.version,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.reading import read_delimited, refuse_unless_binary, refuse_where
+from mtbench_datasets.several import DISTINCT, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,10 +22,15 @@ _CATEGORICAL = tuple(f"categorical_{i}" for i in range(1, 17))
 _NUMERIC = tuple(f"numerical_{i}" for i in range(1, 64))
 
 
-class AliExpressConfig(DatasetConfig):
-    """Which country's searches."""
+Country = Literal["NL", "ES", "FR", "US"]
 
-    country: Literal["NL", "ES", "FR", "US"] = Field("NL", description="Netherlands, Spain, France or America.")
+
+class AliExpressConfig(DatasetConfig):
+    """Which countries' searches."""
+
+    country: Country | Annotated[tuple[Country, ...], Field(min_length=1), DISTINCT] = Field(
+        "NL", description="Netherlands, Spain, France or America; of a list, the country is the domain."
+    )
 
 
 class AliExpress(Dataset[AliExpressConfig]):
@@ -60,18 +66,25 @@ class AliExpress(Dataset[AliExpressConfig]):
                 "search_id numbers the result pages of one file: the same number in train and test is not the same "
                 "page. It is no feature; rows of one page fall on both sides of the random validation split."
             ),
+            (
+                "Of several countries, equal codes of a feature count as the same value; whether Tianchi numbers the "
+                "countries together is not known."
+            ),
             "There are neither user nor item ids, so there are no histories, no graphs and no grouped metrics.",
             "conversion is over all impressions (CTCVR): it is 1 only where click is 1.",
         ),
     )
 
     def sources(self) -> Sequence[Source]:
-        """Return the country's training and test file."""
-        folder = f"aliexpress/AliExpress_{self.config.country}"
-        return [Source(name=f"{part}.csv", mirror=f"{folder}/{part}.csv") for part in _PARTS]
+        """Return each country's training and test file."""
+        return [
+            Source(name=self._file(country, part), mirror=f"aliexpress/AliExpress_{country}/{part}.csv")
+            for country in listed(self.config.country)
+            for part in _PARTS
+        ]
 
     def schema(self) -> Schema:
-        """Return two tasks over 79 anonymous features of one impression."""
+        """Return two tasks over 79 anonymous features of one impression; the domain of a list is the country."""
         return Schema(
             tasks=tuple(Task(name=name) for name in _TASKS),
             features=(
@@ -79,11 +92,20 @@ class AliExpress(Dataset[AliExpressConfig]):
                 *(Feature(name=name, kind="numeric") for name in _NUMERIC),
             ),
             split="split",
+            domain="country" if isinstance(self.config.country, tuple) else None,
         )
 
     def load(self, files: Mapping[str, Path]) -> pa.Table:
-        """Return the training rows, then the test rows, in the order of the files."""
-        return pa.concat_tables([_read(files[f"{part}.csv"], part) for part in _PARTS])
+        """Return the training rows, then the test rows, in the order of the files, one country after the other."""
+        tables = []
+        for country in listed(self.config.country):
+            for part in _PARTS:
+                table = _read(files[self._file(country, part)], part)
+                tables.append(table.append_column("country", pa.repeat(country, len(table))))
+        return pa.concat_tables(tables)
+
+    def _file(self, country: Country, part: str) -> str:
+        return f"{country}-{part}.csv" if isinstance(self.config.country, tuple) else f"{part}.csv"
 
 
 def _read(path: Path, part: str) -> pa.Table:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.reading import read_delimited, refuse_unless_binary
+from mtbench_datasets.several import DISTINCT, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +25,17 @@ _COLUMNS = {
 }
 
 
-class TenrecConfig(DatasetConfig):
-    """Which feed of videos."""
+Scenario = Literal["QK-video", "QB-video"]
 
-    scenario: Literal["QK-video", "QB-video"] = Field(
-        "QK-video", description="'QK-video' has 493 million impressions, 'QB-video' 2.4 million."
+
+class TenrecConfig(DatasetConfig):
+    """Which feeds of videos."""
+
+    scenario: Scenario | Annotated[tuple[Scenario, ...], Field(min_length=1), DISTINCT] = Field(
+        "QK-video",
+        description=(
+            "'QK-video' has 493 million impressions, 'QB-video' 2.4 million; of a list, the scenario is the domain."
+        ),
     )
 
 
@@ -60,6 +67,10 @@ class Tenrec(Dataset[TenrecConfig]):
                 "where earlier ones are test rows."
             ),
             "watching_times counts how often the user watched the video: an outcome, though some use it as a feature.",
+            (
+                "Of both scenarios, equal ids count as the same user or video, and equal codes as the same value: what "
+                "of them the feeds share is not checked."
+            ),
             "A user may meet a video several times, with different outcomes; rows are kept as they are.",
             (
                 "ctr_data_1M.csv, the paper's own multi-task table, is a part of QK-video with fixed histories: "
@@ -69,12 +80,12 @@ class Tenrec(Dataset[TenrecConfig]):
     )
 
     def sources(self) -> Sequence[Source]:
-        """Return the scenario's file."""
-        name = f"{self.config.scenario}.csv"
-        return [Source(name=name, mirror=f"Tenrec/{name}")]
+        """Return each scenario's file."""
+        names = [f"{scenario}.csv" for scenario in listed(self.config.scenario)]
+        return [Source(name=name, mirror=f"Tenrec/{name}") for name in names]
 
     def schema(self) -> Schema:
-        """Return four tasks over one impression's user and video."""
+        """Return four tasks over one impression's user and video; the domain of a list is the scenario."""
         return Schema(
             tasks=tuple(Task(name=name) for name in _TASKS),
             features=(
@@ -84,12 +95,16 @@ class Tenrec(Dataset[TenrecConfig]):
             ),
             user="user_id",
             item="item_id",
+            domain="scenario" if isinstance(self.config.scenario, tuple) else None,
             outcomes=("watching_times",),
         )
 
     def load(self, files: Mapping[str, Path]) -> pa.Table:
-        """Return one row per impression in the order of the file."""
-        path = files[f"{self.config.scenario}.csv"]
-        table = read_delimited(path, _COLUMNS, null=("", "\\N"), optional=(*_CODES, "watching_times"))
-        refuse_unless_binary(table, _TASKS, path, first_row=2)
-        return table
+        """Return one row per impression in the order of the files, one scenario after the other."""
+        tables = []
+        for scenario in listed(self.config.scenario):
+            path = files[f"{scenario}.csv"]
+            table = read_delimited(path, _COLUMNS, null=("", "\\N"), optional=(*_CODES, "watching_times"))
+            refuse_unless_binary(table, _TASKS, path, first_row=2)
+            tables.append(table.append_column("scenario", pa.repeat(scenario, len(table))))
+        return pa.concat_tables(tables)

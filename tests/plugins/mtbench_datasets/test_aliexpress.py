@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from mtbench.errors import MTBenchError
 from mtbench_datasets.aliexpress import AliExpress, AliExpressConfig
@@ -72,3 +73,30 @@ def test_the_official_test_rows_stay_test(placed, prepared):
     assert test.labels.mean(0).tolist() == [0.5, 0.25]
     assert len(columns.spec.categorical) == 16
     assert len(columns.spec.numeric) == 63
+
+
+def test_of_a_list_the_country_is_the_domain(placed, prepared):
+    def rows(count, shift):
+        return [HEADER, *(row(i, (i + shift) % 2, int((i + shift) % 4 == 1), first=i % 5) for i in range(count))]
+
+    several = dataset(country=["US", "NL"])
+    counts = {"US-train.csv": 100, "US-test.csv": 20, "NL-train.csv": 60, "NL-test.csv": 40}
+    placed(several, {name: rows(count, shift) for shift, (name, count) in enumerate(counts.items())})
+    assert [source.mirror for source in several.sources()] == [
+        f"aliexpress/AliExpress_{country}/{part}.csv" for country in ("US", "NL") for part in ("train", "test")
+    ]
+    columns = prepared(several)
+    assert (columns.schema.domain, columns.spec.domains) == ("country", 3)
+    test = columns.open_test()
+    of_row = ["US"] * 120 + ["NL"] * 100
+    assert columns.domains(test).to_pylist() == [of_row[row] for row in columns.row_ids(test)]
+    assert {one["domain"]: one["train"] + one["valid"] for one in columns.count_domains()} == {"US": 100, "NL": 60}
+    assert {one["domain"]: one["test"] for one in columns.count_domains()} == {"US": 20, "NL": 40}
+    assert dataset().schema().domain is None
+
+
+def test_a_list_of_countries_names_each_once():
+    with pytest.raises(ValidationError, match="NL is named twice; name each once"):
+        dataset(country=["NL", "FR", "NL"])
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        dataset(country=[])

@@ -56,3 +56,18 @@ def test_rows_are_divided_at_random(placed, prepared):
     assert set(ids) != set(range(360, 400))
     assert test.labels.tolist() == [[i % 2, i % 3 == 0, i % 7 == 0, i % 5 == 0] for i in ids]
     assert set(columns.spec.categorical) == {"user_id", "item_id", "gender", "age", "video_category"}
+
+
+def test_of_a_list_the_scenario_is_the_domain(placed, prepared):
+    both = dataset(scenario=["QB-video", "QK-video"])
+    rows = [
+        f"{i % 23},{i % 29},{i % 2},{int(i % 5 == 0)},{int(i % 3 == 0)},{int(i % 7 == 0)},1,0,1,4" for i in range(400)
+    ]
+    placed(both, {"QB-video.csv": [HEADER, *rows[:100]], FILE: [HEADER, *rows[100:]]})
+    columns = prepared(both)
+    assert columns.spec.domains == columns.spec.categorical["scenario"] == 3
+    for part in (columns.train, columns.valid, columns.open_test()):
+        raw = columns.row_ids(part)
+        assert columns.domains(part).to_pylist() == ["QB-video" if row < 100 else "QK-video" for row in raw]
+        assert part.labels[:, 0].tolist() == [row % 2 for row in raw]
+    assert dataset().schema().domain is None
