@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.reading import read_delimited, refuse_unless_binary, refuse_where
-from mtbench_datasets.several import DISTINCT, listed
+from mtbench_datasets.several import NameOrList, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ Country = Literal["NL", "ES", "FR", "US"]
 class AliExpressConfig(DatasetConfig):
     """Which countries' searches."""
 
-    country: Country | Annotated[tuple[Country, ...], Field(min_length=1), DISTINCT] = Field(
+    country: NameOrList[Country] = Field(
         "NL", description="Netherlands, Spain, France or America; of a list, the country is the domain."
     )
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 T = TypeVar("T")
+
+
+def _refuse_repeated(names: tuple[T, ...]) -> tuple[T, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice; name each once")
+    return names
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "name"
+
+
+NameOrList = Annotated[
+    Annotated[T, Tag("name")]
+    | Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_refuse_repeated), Tag("list")],
+    Discriminator(_kind),
+]
+"""The type of such a setting, of what one name may be."""
 
 
 def listed(value: T | tuple[T, ...]) -> tuple[T, ...]:
     """Return the names that a setting holds."""
     return value if isinstance(value, tuple) else (value,)
-
-
-def _refuse_repeated(names: tuple[T, ...]) -> tuple[T, ...]:
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise ValueError(f"{repeated[0]} is named twice; name each once")
-    return names
-
-
-DISTINCT = AfterValidator(_refuse_repeated)

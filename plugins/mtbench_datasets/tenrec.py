@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.reading import read_delimited, refuse_unless_binary
-from mtbench_datasets.several import DISTINCT, listed
+from mtbench_datasets.several import NameOrList, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ Scenario = Literal["QK-video", "QB-video"]
 class TenrecConfig(DatasetConfig):
     """Which feeds of videos."""
 
-    scenario: Scenario | Annotated[tuple[Scenario, ...], Field(min_length=1), DISTINCT] = Field(
+    scenario: NameOrList[Scenario] = Field(
         "QK-video",
         description=(
             "'QK-video' has 493 million impressions, 'QB-video' 2.4 million; of a list, the scenario is the domain."
