@@ -70,6 +70,11 @@ def test_a_label_planted_into_a_raw_column_is_found(check, copy):
     folder, arguments = copy
     status, out, _ = check(*arguments)
     assert (status, out.splitlines()[-1]) == (0, "no leak found that stops a run")
+    assert "  tab 1: 129,822 train, 20,762 valid, 22,424 test rows" in out
+    report = json.loads(check(*arguments, "--json")[1])
+    assert report["domain"] == "tab"
+    for part, count in report["rows"].items():
+        assert sum(of_domain[part] for of_domain in report["rows_by_domain"]) == count
     for log in ("val.parquet", "test.parquet"):
         plant(folder / log, label="long_view", into="tab")
     status, out, err = check(*arguments)

@@ -79,7 +79,7 @@ class Clicks(Dataset[DatasetConfig]):
     def sources(self):
         return (Source(name="log.csv", mirror="clicks/log.csv", sha256="ab" * 32),)
 
-    def schema(self): return Schema(tasks=("click",))
+    def schema(self): return Schema(tasks=("click",), domain="shop")
     def load(self, files): raise NotImplementedError
 
 
@@ -197,6 +197,7 @@ def test_a_dataset_shows_its_card_and_raw_files(show):
     assert shown["card"]["positive_rates"] == {"click": 0.25}
     assert shown["card"]["acknowledged"] == {"age": "children"}
     assert shown["dataset_version"] == 3
+    assert shown["domain"] == "shop"
     assert shown["split"] == {"by": "random", "valid": 0.1, "test": 0.1, "seed": 0}
     assert shown["sources"] == [{"name": "log.csv", "mirror": "clicks/log.csv", "sha256": "ab" * 32}]
     assert [each["name"] for each in shown["settings"]] == ["ids"]
@@ -208,6 +209,7 @@ def test_a_dataset_shows_its_card_and_raw_files(show):
         "traps - First.",
         "- Second.",
         "by: random",
+        "domain shop",
     ):
         assert any(line.endswith(expected) for line in lines), expected
     assert ["raw file log.csv", "$MTBENCH_DATA/clicks/log.csv", f"sha256 {'ab' * 32}"] == lines[-3:]
@@ -216,7 +218,7 @@ def test_a_dataset_shows_its_card_and_raw_files(show):
 def test_a_dataset_with_required_settings_has_no_raw_files_to_show(show):
     status, out, _ = show("dataset", "own", "--json")
     assert status == 0
-    assert json.loads(out)["sources"] is None
+    assert json.loads(out)["sources"] is json.loads(out)["domain"] is None
     assert "path" in show("dataset", "own")[1]
 
 
