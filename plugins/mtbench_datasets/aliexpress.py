@@ -104,7 +104,7 @@ class AliExpress(Dataset[AliExpressConfig]):
                 tables.append(table.append_column("country", pa.repeat(country, len(table))))
         return pa.concat_tables(tables)
 
-    def _file(self, country: Country, part: str) -> str:
+    def _file(self, country: str, part: str) -> str:
         return f"{country}-{part}.csv" if isinstance(self.config.country, tuple) else f"{part}.csv"
 
 
