@@ -33,10 +33,11 @@ def test_one_epoch_is_chosen_by_the_mean_or_each_tasks_own_the_first_of_equals(b
     assert begin(select="mean", history={"click": [0.2, 0.4], "buy": [0.4, 0.2]}, epochs=2).chosen()["buy"] == 0
 
 
-def test_what_is_chosen_is_an_improvement_and_no_value_of_the_metric(begin):
-    selection = begin()
+@pytest.mark.parametrize(("select", "click"), [("mean", 2), ("per-task", 1)])
+def test_what_is_chosen_is_an_improvement_and_no_value_of_the_metric(begin, select, click):
+    selection = begin(select=select)
     selection.valid = {"click": [9.0, 0, 0, 0], "buy": [9.0, 0, 0, 0]}  # a loss: lower is better
-    assert selection.chosen() == {"click": 2, "buy": 2}
+    assert selection.chosen() == {"click": click, "buy": 2}
 
 
 @pytest.mark.parametrize(
