@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torchmetrics
+
+from mtbench.kinds import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +22,8 @@ class UndefinedMetricError(Exception):
 class Metric(torchmetrics.Metric):
     """A torchmetrics metric over all predictions of one task.
 
-    ``update(preds, target, indexes)`` takes probabilities (binary) or values (regression), labels and, for ``grouped``
-    metrics, the group (user) of each row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises
+    ``update(preds, target, indexes)`` takes predictions, labels and, for ``grouped`` metrics, the group (user) of
+    each row, all of shape (rows,). ``kinds`` are the kinds of tasks that it judges, those that are judged as these too. ``compute`` returns a scalar float64 tensor or raises
     :class:`UndefinedMetricError`. ``best`` is the value of a perfect model, and ``chance`` that of one that knows
     nothing, None where it depends on the data: relative changes count from it. ``version`` is raised whenever the value
     changes for the same predictions: records of different metric versions are never compared.
@@ -29,7 +31,7 @@ class Metric(torchmetrics.Metric):
 
     higher_is_better: bool
     full_state_update = False
-    kinds: ClassVar[tuple[Literal["binary", "regression"], ...]] = ("binary",)
+    kinds: ClassVar[tuple[str, ...]] = (DEFAULT,)
     grouped: ClassVar[bool] = False
     best: ClassVar[float] = 1.0
     chance: ClassVar[float | None] = None
