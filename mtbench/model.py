@@ -43,9 +43,9 @@ class MultiTaskModel(nn.Module):
     """Base class of every model that is a network.
 
     A subclass names its settings in an inner class ``Config``, builds its layers in ``__init__`` and returns logits
-    from ``forward``, one per row and task, whose meaning is the kind of the task. To these, ``wide`` adds a linear
-    model. ``targets`` turns them into losses and predictions. ``packages`` are the distributions that it needs beyond mtbench's own: an experiment is refused where one is
-    missing.
+    from ``forward``. To these, ``wide`` adds a linear model; ``targets`` makes losses and predictions of them, by the
+    kind of each task. ``packages`` are the distributions that it needs beyond mtbench's own: an experiment is refused
+    where one is missing.
     """
 
     plugin_kind: ClassVar[str] = "model"

@@ -78,11 +78,11 @@ class Task(Settings):
         DEFAULT,
         description="What the label is: binary (0 or 1), regression (any number), ordinal (a grade), count, or a kind "
         "that a plugin adds.",
-        json_schema_extra=lambda schema: schema.update(enum=list_kinds()),
+        json_schema_extra=lambda schema: schema.update(enum=[*list_kinds()]),
     )
     column: str | None = Field(None, description="Column of the label; the task's name unless given.")
-    given: str | None = Field(None, description="Task of probabilities, a binary one, whose positive this one requires.")
-    metric: str | None = Field(None, description="Primary metric; that of the kind unless given (auc, rmse, qwk, poisson_deviance).")
+    given: str | None = Field(None, description="Task of labels 0 and 1 whose positive this one requires.")
+    metric: str | None = Field(None, description="Primary metric; that of the kind unless given.")
 
     @property
     def label(self) -> str:
@@ -137,7 +137,9 @@ class Schema(Settings):
     split: str | None = Field(None, description="Column with 'train', 'valid' or 'test': the official split.")
     outcomes: tuple[str, ...] = Field((), description="Columns known only after the event: never features.")
     texts: tuple[str, ...] = Field((), description="Columns of the item's text, which the input 'text' encodes.")
-    truth: Mapping[str, str] = Field(default_factory=dict, description="Task -> column of its true probability or expected label.")
+    truth: Mapping[str, str] = Field(
+        default_factory=dict, description="Task -> column of its true probability or expected label."
+    )
 
     @model_validator(mode="after")
     def _texts_of_items(self) -> Self:
@@ -255,8 +257,8 @@ class ModelCard(BaseModel):
 class DataSpec:
     """The encoded columns that a model is built for.
 
-    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. ``targets`` are what
-    the kind of each task learned from its training labels, and ``inputs`` map what the model asked for to its ``spec``.
+    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. ``targets`` is what
+    the kind of each task learned from its training labels; ``inputs`` maps what the model asked for to its ``spec``.
     """
 
     tasks: tuple[Task, ...]

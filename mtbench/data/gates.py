@@ -127,8 +127,8 @@ def predictors(
     """Check that no feature predicts a label nearly alone.
 
     ``features`` maps names to the values of the training rows; ``labels`` and ``mask`` are (rows, tasks). A value is
-    scored by its mean label on one half of the rows and judged on the other half, and the other way round. Labels that are
-    numbers are replaced by their ranks, so that no heavy tail hides a copy.
+    scored by its mean label on one half of the rows and judged on the other half, and the other way round. Numbers to
+    predict are replaced by their ranks, so that no heavy tail hides a copy.
     """
     for column, task in enumerate(schema.tasks):
         known = np.flatnonzero(mask[:, column])

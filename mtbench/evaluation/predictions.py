@@ -45,8 +45,8 @@ def table(
     """Return the predictions of one seed on one split, one line per task and row that counts.
 
     ``rows`` (N,) identify the rows, ``probability``, ``label`` and ``mask`` have shape (N, T) and ``group`` (N,) is the
-    user, null where there is none. Where a task's kind predicts no probability, ``probability`` is the predicted value. Lines are ordered by
-    task, then as the rows were given.
+    user, null where there is none. Where a task's kind predicts no probability, ``probability`` is the predicted value.
+    Lines are ordered by task, then as the rows were given.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, not '{split}'")

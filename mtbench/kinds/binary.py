@@ -24,7 +24,8 @@ class Binary(Kind):
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
         """Return which numbers are 0 or 1."""
-        return (labels == 0) | (labels == 1)
+        allowed: np.ndarray = (labels == 0) | (labels == 1)
+        return allowed
 
     def constant(self, labels: np.ndarray) -> float:
         """Return the share of positives; one half where there is no label."""

@@ -33,7 +33,8 @@ class Count(Kind):
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
         """Return which numbers are whole and not negative."""
-        return super().allows(labels) & (labels == labels.round()) & (labels >= 0)
+        allowed: np.ndarray = super().allows(labels) & (labels == labels.round()) & (labels >= 0)
+        return allowed
 
     def fit(self, labels: np.ndarray) -> Fit:
         """Return the ``mean`` of the labels, 1 where there is nothing to count, and their ``dispersion``."""

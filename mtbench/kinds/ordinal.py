@@ -17,7 +17,7 @@ MOST_GRADES = 100
 
 
 class Ordinal(Kind):
-    """Ordered grades such as stars: cumulative logits with cut points that are learned; the expected grade is predicted.
+    """Ordered grades such as stars: cumulative logits with learned cut points; the expected grade is predicted.
 
     The probability of a grade up to g_k is sigmoid(c_k - logit), with one logit for all grades and cut points c_1 <
     c_2 < ...: the proportional odds of McCullagh, JRSS B 1980. Grades are whole numbers, those that training rows
@@ -32,7 +32,8 @@ class Ordinal(Kind):
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
         """Return which numbers are whole."""
-        return super().allows(labels) & (labels == labels.round())
+        allowed: np.ndarray = super().allows(labels) & (labels == labels.round())
+        return allowed
 
     def fit(self, labels: np.ndarray) -> Fit:
         """Return the ``grades`` in their order and the initial ``steps``. Raises MTBenchError for more than 100."""
@@ -40,7 +41,9 @@ class Ordinal(Kind):
 
         grades, counts = np.unique(labels, return_counts=True) if len(labels) else (np.arange(2.0), np.ones(2))
         if len(grades) > MOST_GRADES:
-            raise MTBenchError(f"has {len(grades)} grades, {MOST_GRADES} at most can be ordinal; take regression or count")
+            raise MTBenchError(
+                f"has {len(grades)} grades, and an ordinal task at most {MOST_GRADES}; take kind regression or count"
+            )
         below = counts.cumsum()[:-1]
         cuts = np.log(below) - np.log(counts.sum() - below)
         gaps = np.diff(cuts)
@@ -56,9 +59,8 @@ class Ordinal(Kind):
         at = (labels.unsqueeze(-1) > (grades[:, 1:] + grades[:, :-1]) / 2).sum(-1, keepdim=True)
         far = torch.full_like(grades[:, :1], torch.inf)
         bounds, widths = torch.cat([-far, cuts, far], 1), torch.cat([far, gaps, far], 1)
-        lower, upper, width = (
-            part.expand(len(labels), -1, -1).gather(2, at).squeeze(2) for part in (bounds[:, :-1], bounds[:, 1:], widths)
-        )
+        of_grades = (bounds[:, :-1], bounds[:, 1:], widths)
+        lower, upper, width = (part.expand(len(labels), -1, -1).gather(2, at).squeeze(2) for part in of_grades)
         # log(sigmoid(b) - sigmoid(a)) without the difference of near numbers
         return -logsigmoid(upper - logits) - logsigmoid(logits - lower) - (-(-width).expm1()).log()
 

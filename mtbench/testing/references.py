@@ -52,7 +52,7 @@ class ReferenceSuite:
         return model
 
     def test_predicts_any_number_of_tasks(self) -> None:
-        """One task, two and so on to all of them, of every kind: finite values, probabilities where they are asked for."""
+        """One task, two and so on to all of them, of every kind: finite values, some of them probabilities."""
         for count in range(1, len(self.tasks) + 1):
             columns = self.columns(count)
             require_predictions(self.fitted(columns), sample(columns.valid))

@@ -216,7 +216,7 @@ class _ModelRun:
             for split, rows in (("valid", valid), ("test", test)):
                 values = self.columns.bound(kind, rows)
                 if kind == "constant":
-                    values = np.tile(np.float32(constants), (len(rows), 1))
+                    values = np.tile(np.array(constants, np.float32), (len(rows), 1))
                 if values is not None:
                     tables.append(self._table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
             if tables:

@@ -68,7 +68,7 @@ class ESMM(MultiTaskModel):
         return logits
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return each task's loss, shape (tasks,): cross-entropy over all impressions; for a number, that of its kind."""
+        """Return each task's loss, shape (tasks,): cross-entropy over all impressions, or that of a number's kind."""
         labels, known = self.impressions.labels(batch)
         log_p, log_rest = self.impressions.log_probabilities(outputs.float())
         entropy = -(labels * log_p + (1 - labels) * log_rest)
