@@ -23,6 +23,9 @@ from .inputs.input import InputReader as InputReader
 from .inputs.input import Tensors as Tensors
 from .inputs.interactions import Interactions as Interactions
 from .inputs.interactions import Rows as Rows
+from .kinds import find_kind as find_kind
+from .kinds import register_kind as register_kind
+from .kinds.kind import Kind as Kind
 from .model import ModelConfig as ModelConfig
 from .model import MultiTaskModel as MultiTaskModel
 from .model import Reference as Reference

@@ -6,11 +6,11 @@ import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mtbench.errors import MTBenchError
+from mtbench.kinds.targets import Targets
 from mtbench.nn.loss import masked_mean
 from mtbench.nn.sharing import shared_names
 from mtbench.nn.wide import Wide
@@ -43,9 +43,9 @@ class MultiTaskModel(nn.Module):
     """Base class of every model that is a network.
 
     A subclass names its settings in an inner class ``Config``, builds its layers in ``__init__`` and returns logits
-    from ``forward``; for a regression task that is the standardised value. To these, ``wide`` adds a linear model.
-    ``packages`` are the distributions that it needs beyond mtbench's own: an experiment is refused where one is
-    missing.
+    from ``forward``. To these, ``wide`` adds a linear model; ``targets`` makes losses and predictions of them, by the
+    kind of each task. ``packages`` are the distributions that it needs beyond mtbench's own: an experiment is refused
+    where one is missing.
     """
 
     plugin_kind: ClassVar[str] = "model"
@@ -57,13 +57,7 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.config = config
         self.data = data
-        binary = torch.tensor([task.kind == "binary" for task in data.tasks])
-        self.register_buffer("binary", binary, persistent=False)
-        self.register_buffer("centre", torch.tensor(data.centre or [0.0] * data.num_tasks), persistent=False)
-        self.register_buffer("scale", torch.tensor(data.scale or [1.0] * data.num_tasks), persistent=False)
-        self.binary: Tensor
-        self.centre: Tensor
-        self.scale: Tensor
+        self.targets = Targets(data)
         if config.wide and (data.categorical or data.multi or data.numeric):
             self.wide = Wide(data)
             self.register_forward_hook(_add_wide)
@@ -81,18 +75,12 @@ class MultiTaskModel(nn.Module):
         raise NotImplementedError
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return each task's loss over the rows that count, shape (tasks,).
-
-        Cross-entropy, or the squared error of the standardised label.
-        """
-        entropy = nn.functional.binary_cross_entropy_with_logits(outputs, batch.labels, reduction="none")
-        error = torch.where(self.binary, entropy, (outputs - (batch.labels - self.centre) / self.scale).square())
-        return masked_mean(error, batch.mask)
+        """Return each task's loss over the rows that count, shape (tasks,), by its kind."""
+        return masked_mean(self.targets.loss(outputs, batch.labels), batch.mask)
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Turn logits into predictions, shape (batch, tasks): probabilities, or values for regression tasks."""
-        outputs = outputs.float()  # half precision would make ties of near probabilities
-        return torch.where(self.binary, outputs.sigmoid(), outputs * self.scale + self.centre)
+        """Turn logits into predictions, shape (batch, tasks): probabilities, or values in the unit of the label."""
+        return self.targets.predict(outputs)
 
     def statistics(self) -> Mapping[str, float]:
         """Return what the last forward was like inside, such as how a router divided its rows; finite numbers.
@@ -156,7 +144,10 @@ class Reference(ABC):
 
     @abstractmethod
     def predict(self, rows: Batch) -> np.ndarray:
-        """Return predictions, finite, of shape (rows, tasks): probabilities, or values for regression tasks."""
+        """Return predictions, finite, of shape (rows, tasks): probabilities, or values in the unit of the label.
+
+        What a task's kind cannot predict, such as a count below 0, is moved to the nearest that it can.
+        """
 
     @property
     def parameters(self) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mtbench.errors import MTBenchError
+from mtbench.kinds import DEFAULT, find_kind
 from mtbench.validation import join_path, list_problems, validate
 
 if TYPE_CHECKING:
@@ -173,8 +174,9 @@ class _Planner:
         for task in schema.tasks:
             with _at(self.where, f"metric of task '{task.name}'"):
                 metric = metrics.setdefault(task.primary, self.registry.metric(task.primary))
-                if task.kind not in _kinds(metric):
-                    fitting = [name for name, other in metrics.items() if task.kind in _kinds(other)]
+                kind = find_kind(task.kind)
+                if not kind.is_judged_by(_kinds(metric)):
+                    fitting = [name for name, other in metrics.items() if kind.is_judged_by(_kinds(other))]
                     raise MTBenchError(
                         f"'{task.primary}' is for {' and '.join(_kinds(metric))} tasks, and this task is {task.kind}; "
                         f"set the task's 'metric' to {' or '.join(fitting) or 'one that fits'}"
@@ -235,4 +237,4 @@ def _check_split(split: Split, schema: Schema, name: str) -> None:
 
 
 def _kinds(metric: Metric) -> Sequence[str]:
-    return getattr(metric, "kinds", ("binary",))
+    return getattr(metric, "kinds", (DEFAULT,))

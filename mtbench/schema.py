@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mtbench.errors import suggest
+from mtbench.errors import MTBenchError, suggest
+from mtbench.kinds import DEFAULT, find_kind, list_kinds
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -73,10 +74,15 @@ class Task(Settings):
     """
 
     name: Name = Field(description="What results call the task.")
-    kind: Literal["binary", "regression"] = Field("binary", description="Whether the label is 0 or 1, or any number.")
+    kind: str = Field(
+        DEFAULT,
+        description="What the label is: binary (0 or 1), regression (any number), ordinal (a grade), count, or a kind "
+        "that a plugin adds.",
+        json_schema_extra=lambda schema: schema.update(enum=[*list_kinds()]),
+    )
     column: str | None = Field(None, description="Column of the label; the task's name unless given.")
-    given: str | None = Field(None, description="Binary task whose positive this one requires.")
-    metric: str | None = Field(None, description="Primary metric; auc for binary tasks and rmse for regression.")
+    given: str | None = Field(None, description="Task of labels 0 and 1 whose positive this one requires.")
+    metric: str | None = Field(None, description="Primary metric; that of the kind unless given.")
 
     @property
     def label(self) -> str:
@@ -86,7 +92,12 @@ class Task(Settings):
     @property
     def primary(self) -> str:
         """Name of the metric that selects checkpoints and ranks models."""
-        return self.metric or ("auc" if self.kind == "binary" else "rmse")
+        return self.metric or find_kind(self.kind).metric
+
+    @property
+    def probability(self) -> bool:
+        """Whether labels are 0 or 1 and predictions probabilities."""
+        return find_kind(self.kind).probability
 
 
 class Feature(Settings):
@@ -127,7 +138,9 @@ class Schema(Settings):
     split: str | None = Field(None, description="Column with 'train', 'valid' or 'test': the official split.")
     outcomes: tuple[str, ...] = Field((), description="Columns known only after the event: never features.")
     texts: tuple[str, ...] = Field((), description="Columns of the item's text, which the input 'text' encodes.")
-    truth: Mapping[str, str] = Field(default_factory=dict, description="Task -> column of its true probability.")
+    truth: Mapping[str, str] = Field(
+        default_factory=dict, description="Task -> column of its true probability or expected label."
+    )
 
     @model_validator(mode="after")
     def _texts_of_items(self) -> Self:
@@ -152,6 +165,15 @@ class Schema(Settings):
         return self
 
     @model_validator(mode="after")
+    def _kinds_are_known(self) -> Self:
+        for task in self.tasks:
+            try:
+                find_kind(task.kind)
+            except MTBenchError as error:
+                raise ValueError(f"task '{task.name}': {error}") from error
+        return self
+
+    @model_validator(mode="after")
     def _given_is_a_funnel(self) -> Self:
         tasks = {task.name: task for task in self.tasks}
         for task in self.tasks:
@@ -161,8 +183,10 @@ class Schema(Settings):
                     raise ValueError(
                         f"task '{task.name}' is given '{task.given}', which is no task{suggest(task.given, tasks)}"
                     )
-                if given.kind != "binary" or given is task:
-                    raise ValueError(f"task '{task.name}' is given '{task.given}', which is not another binary task")
+                if not given.probability or given is task:
+                    raise ValueError(
+                        f"task '{task.name}' is given '{task.given}', which is not another task of labels 0 and 1"
+                    )
                 chain = [task.name]
                 while given is not None:
                     if given.name in chain:
@@ -234,8 +258,8 @@ class ModelCard(BaseModel):
 class DataSpec:
     """The encoded columns that a model is built for.
 
-    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. A regression label
-    is learned as ``(label - centre) / scale``, by task. ``inputs`` maps what the model asked for to its ``spec``.
+    ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. ``targets`` is what
+    the kind of each task learned from its training labels; ``inputs`` maps what the model asked for to its ``spec``.
     ``domains`` is the number of codes of a batch's ``domain``, 0 where the dataset has none.
     """
 
@@ -243,8 +267,7 @@ class DataSpec:
     categorical: Mapping[str, int] = field(default_factory=dict)
     multi: Mapping[str, int] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
-    centre: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
+    targets: tuple[Mapping[str, Any], ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
     domains: int = 0
 

@@ -17,6 +17,7 @@ from mtbench.data.encode import MISSING
 from mtbench.data.gates import Finding
 from mtbench.data.rows import SplitRows
 from mtbench.errors import MTBenchError, suggest
+from mtbench.kinds import find_kind
 from mtbench.schema import DataSpec, Schema
 
 if TYPE_CHECKING:
@@ -65,17 +66,23 @@ class Columns:
         means = (labels * mask).sum(0) / mask.sum(0)
         return {task.name: float(mean) for task, mean in zip(self.schema.tasks, means, strict=True)}
 
+    def training_labels(self, task: str) -> np.ndarray:
+        """Return the labels of a task in the training rows that count for it, float64."""
+        column = [one.name for one in self.schema.tasks].index(task)
+        train = slice(0, self.counts["train"])
+        known = self._read("mask")[train, column] > 0
+        labels: np.ndarray = self._read("labels")[train, column][known].astype(np.float64)
+        return labels
+
     @cached_property
     def spec(self) -> DataSpec:
-        """What a model is built for; regression labels are centred and scaled by their training rows."""
-        labels, mask = self._read("labels"), self._read("mask")
-        train = slice(0, self.counts["train"])
-        centre, scale = [], []
-        for column, task in enumerate(self.schema.tasks):
-            known = labels[train, column][mask[train, column] > 0] if task.kind == "regression" else np.zeros(0)
-            known = known.astype(np.float64)
-            centre.append(float(known.mean()) if len(known) else 0.0)
-            scale.append(float(known.std()) if len(known) else 1.0)
+        """What a model is built for, with what the kind of each task learns from the labels of training rows."""
+        targets = []
+        for task in self.schema.tasks:
+            try:
+                targets.append(find_kind(task.kind).fit(self.training_labels(task.name)))
+            except MTBenchError as error:
+                raise MTBenchError(f"task '{task.name}' (column '{task.label}') {error}") from error
         multi, numeric = dict(self.meta["multi"]), list(self.meta["numeric"])
         for input_name, reader in self.pooled.items():
             lists, numbers = reader.features()
@@ -92,8 +99,7 @@ class Columns:
             categorical=self.meta["categorical"],
             multi=multi,
             numeric=tuple(numeric),
-            centre=tuple(centre),
-            scale=tuple(scale),
+            targets=tuple(targets),
             inputs={name: reader.spec for name, reader in self.asked.items()},
             domains=self.meta["categorical"].get(self.meta["domain"], 0),
         )
@@ -139,9 +145,9 @@ class Columns:
         return self._read("chunk")
 
     def positive(self) -> np.ndarray:
-        """Return which rows are known positives of which binary tasks, bool of shape (rows, tasks)."""
-        binary = np.array([task.kind == "binary" for task in self.schema.tasks])
-        positive: np.ndarray = (self._read("labels") == 1) & binary
+        """Return which rows are known positives of which tasks of probabilities, bool of shape (rows, tasks)."""
+        events = np.array([task.probability for task in self.schema.tasks])
+        positive: np.ndarray = (self._read("labels") == 1) & events
         return positive
 
     def earlier_events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench.errors import MTBenchError
+from mtbench.kinds import find_kind
 
 if TYPE_CHECKING:
     from mtbench.schema import Feature, Task
@@ -142,12 +143,13 @@ def labels(column: pa.ChunkedArray | pa.Array, task: Task, first: int = 0) -> np
     raw = _numbers(column, f"task '{task.name}': column '{task.label}'")
     with np.errstate(over="ignore"):
         known: np.ndarray = raw.astype(np.float32)
-    wrong = np.isinf(known) if task.kind == "regression" else ~(np.isnan(raw) | (raw == 0) | (raw == 1))
+    kind = find_kind(task.kind)
+    wrong = np.isinf(known) | ~(np.isnan(raw) | kind.allows(raw))
     if wrong.any():
         row = int(wrong.argmax())
         raise MTBenchError(
-            f"task '{task.name}': column '{task.label}', row {first + row + 1}: {raw[row]:g} is not "
-            f"{'a finite number' if task.kind == 'regression' else '0 or 1'}; an unknown label is left empty"
+            f"task '{task.name}': column '{task.label}', row {first + row + 1}: {raw[row]:g} is not {kind.label}; "
+            "an unknown label is left empty"
         )
     return known
 

@@ -24,7 +24,7 @@ ROWS_IN_BIN = 20
 PRIOR_WEIGHT = 0.1  # rows
 SAMPLE = 200_000
 FEWEST = 5
-"""With fewer labels of a class (regression: in all) nothing is said of a predictor: chance is too near."""
+"""With fewer labels of a class (of numbers: in all) nothing is said of a predictor: chance is too near."""
 
 
 class Finding(NamedTuple):
@@ -105,7 +105,7 @@ def identities(rows: np.ndarray, part: np.ndarray, column: str) -> Iterator[Find
 
 
 def classes(low: np.ndarray, high: np.ndarray, tasks: Sequence[Task]) -> Iterator[Finding]:
-    """Check that each task has rows of both classes (regression: two values) in each part.
+    """Check that each task has rows of both classes (of numbers: two values) in each part.
 
     ``low`` and ``high`` (tasks, parts) are the extremes of the labels that count; low is above high where none does.
     """
@@ -130,22 +130,21 @@ def predictors(
     """Check that no feature predicts a label nearly alone.
 
     ``features`` maps names to the values of the training rows; ``labels`` and ``mask`` are (rows, tasks). A value is
-    scored by its mean label on one half of the rows and judged on the other half, and the other way round. Regression
-    labels are replaced by their ranks, so that no heavy tail hides a copy.
+    scored by its mean label on one half of the rows and judged on the other half, and the other way round. Numbers to
+    predict are replaced by their ranks, so that no heavy tail hides a copy.
     """
     for column, task in enumerate(schema.tasks):
         known = np.flatnonzero(mask[:, column])
         label = labels[known, column].astype(np.float64)
-        binary = task.kind == "binary"
-        if (min(label.sum(), (1 - label).sum()) if binary else len(label)) < FEWEST:
+        if (min(label.sum(), (1 - label).sum()) if task.probability else len(label)) < FEWEST:
             continue
         half = np.zeros(len(labels), np.int64)
         half[known] = np.random.default_rng(0).permutation(len(known)) % 2
         target = np.zeros(len(labels))
-        target[known] = label if binary else _ranks(label)
+        target[known] = label if task.probability else _ranks(label)
         prior = np.array([target[known[half[known] == side]].mean() for side in (0, 1)])
-        judge = _auc if binary else partial(_r2, squares=(target**2).sum())
-        measure = "AUC" if binary else "R2 of ranks"
+        judge = _auc if task.probability else partial(_r2, squares=(target**2).sum())
+        measure = "AUC" if task.probability else "R2 of ranks"
         strength_of = partial(_strength, judge=judge, half=half, known=known, target=target, prior=prior)
         with ThreadPoolExecutor() as pool:
             strengths = list(pool.map(strength_of, features.values()))

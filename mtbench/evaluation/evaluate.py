@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
+from mtbench.kinds import DEFAULT, find_kind
 from mtbench.record.form import MetricValues, Part, undefined_key
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ class Results(Part):
     undefined: dict[str, str] = Field(description="'task.metric.split.seed' -> the reason.")
 
 
-def kinds(metric: AnyMetric) -> tuple[Literal["binary", "regression"], ...]:
+def kinds(metric: AnyMetric) -> tuple[str, ...]:
     """Return the kinds of tasks that the metric is for; binary unless it says otherwise."""
-    found: tuple[Literal["binary", "regression"], ...] = getattr(metric, "kinds", ("binary",))
-    return found
+    names: tuple[str, ...] = getattr(metric, "kinds", (DEFAULT,))
+    return names
 
 
 def grouped(metric: AnyMetric) -> bool:
@@ -77,7 +78,7 @@ def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array
     metric.distributed_available_fn = _alone
     metric.cpu().reset()
     preds, target = _tensor(preds), _tensor(target)
-    if not isinstance(metric, Metric) and kinds(metric) == ("binary",):
+    if not isinstance(metric, Metric) and kinds(metric) == (DEFAULT,):
         target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
     if grouped(metric):
         metric.update(preds, target, indexes=None if groups is None else _tensor(groups))
@@ -123,7 +124,9 @@ class Evaluation:
 
     def __init__(self, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> None:
         self._metrics = {
-            task.name: {name: metric for name, metric in metrics.items() if task.kind in kinds(metric)}
+            task.name: {
+                name: metric for name, metric in metrics.items() if find_kind(task.kind).is_judged_by(kinds(metric))
+            }
             for task in tasks
         }
         self._seeds: dict[int, None] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torchmetrics
+
+from mtbench.kinds import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,16 +22,17 @@ class UndefinedMetricError(Exception):
 class Metric(torchmetrics.Metric):
     """A torchmetrics metric over all predictions of one task.
 
-    ``update(preds, target, indexes)`` takes probabilities (binary) or values (regression), labels and, for ``grouped``
-    metrics, the group (user) of each row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises
-    :class:`UndefinedMetricError`. ``best`` is the value of a perfect model, and ``chance`` that of one that knows
-    nothing, None where it depends on the data: relative changes count from it. ``version`` is raised whenever the value
-    changes for the same predictions: records of different metric versions are never compared.
+    ``update(preds, target, indexes)`` takes predictions, labels and, for ``grouped`` metrics, the group (user) of each
+    row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises :class:`UndefinedMetricError`.
+    ``kinds`` names the kinds of tasks that it judges, and with them those that are judged as these. ``best`` is the
+    value of a perfect model, and ``chance`` that of one that knows nothing, None where it depends on the data: relative
+    changes count from it. ``version`` is raised whenever the value changes for the same predictions: records of
+    different metric versions are never compared.
     """
 
     higher_is_better: bool
     full_state_update = False
-    kinds: ClassVar[tuple[Literal["binary", "regression"], ...]] = ("binary",)
+    kinds: ClassVar[tuple[str, ...]] = (DEFAULT,)
     grouped: ClassVar[bool] = False
     best: ClassVar[float] = 1.0
     chance: ClassVar[float | None] = None

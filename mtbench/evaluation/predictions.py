@@ -55,9 +55,9 @@ def table(
 ) -> pa.Table:
     """Return the predictions of one seed on one split, one line per task and row that counts.
 
-    ``rows`` (N,) identify the rows; ``prediction`` (a probability, or the value of a regression), ``label`` and
-    ``mask`` have shape (N, T); ``user`` (N,) and ``domain`` (N,), a text, are null where there are none. Lines are
-    ordered by task, then as the rows were given.
+    ``rows`` (N,) identify the rows; ``prediction`` (a probability, or a value where the task's kind predicts none),
+    ``label`` and ``mask`` have shape (N, T); ``user`` (N,) and ``domain`` (N,), a text, are null where there are none.
+    Lines are ordered by task, then as the rows were given.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, not '{split}'")

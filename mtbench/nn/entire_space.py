@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class EntireSpace(nn.Module):
-    """Turns binary tasks that are given others into tasks over all impressions, as Ma et al. (SIGIR 2018) do.
+    """Turns tasks that are given others into tasks over all impressions, as Ma et al. (SIGIR 2018) do.
 
     A conversion given a click has the probability p(click) * p(conversion | click) of being seen at an impression,
-    and so on along a chain of given tasks. A task without ``given`` stays what it is. Columns of regression tasks are
-    returned too, but mean nothing.
+    and so on along a chain of given tasks. A task without ``given`` stays what it is. Columns of tasks
+    that predict no probability are returned too, but mean nothing.
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mtbench.inputs.attach import attach_inputs
 from mtbench.inputs.input import SourcedInput
+from mtbench.kinds import find_kind
 from mtbench.registry import Registry
 from mtbench.schema import Component, Feature, Schema, Split, Task
 from mtbench.testing.inputs import InMemory
@@ -37,8 +38,10 @@ TASKS = (
     Task(name="rating", kind="regression"),
     Task(name="share", given="click"),
     Task(name="follow"),
+    Task(name="stars", kind="ordinal"),
+    Task(name="plays", kind="count", given="click"),
 )
-"""A funnel of three, regressions, a second task given the click: the first so many are a valid list of tasks."""
+"""A funnel of three, numbers of all kinds, further tasks given the click: the first so many are a list of tasks."""
 
 
 def schema(tasks: Sequence[Task]) -> Schema:
@@ -81,7 +84,9 @@ def table(tasks: Sequence[Task]) -> pd.DataFrame:
     for task in tasks:
         likes = rng.permuted(np.tile(LIKES, (GROUPS, 1)), axis=1)
         score = likes[user % GROUPS, item % GROUPS] + 0.5 * hour
-        label = 1.0 * (score > 0) if task.kind == "binary" else 5 + 2 * score
+        label = 1.0 * (score > 0) if task.probability else 5 + 2 * score
+        if not find_kind(task.kind).allows(label).all():
+            label = label.round().clip(0)
         rows[task.label] = label if task.given is None else label * rows[task.given]
     labels = [task.label for task in tasks]
     rows[labels] = rows[labels].mask(rng.random((ROWS, len(labels))) < UNKNOWN)

@@ -52,7 +52,7 @@ class ReferenceSuite:
         return model
 
     def test_predicts_any_number_of_tasks(self) -> None:
-        """One task, two and so on to all of them: finite values, probabilities for binary tasks."""
+        """One task, two and so on to all of them, of every kind: finite values, some of them probabilities."""
         for count in range(1, len(self.tasks) + 1):
             columns = self.columns(count)
             require_predictions(self.fitted(columns), sample(columns.valid))
@@ -131,7 +131,7 @@ def require_predictions(model: Reference, rows: Batch) -> None:
     shape = (len(rows), model.data.num_tasks)
     assert values.shape == shape, f"predictions must have shape {shape}, not {values.shape}"
     assert np.isfinite(values).all(), "a prediction is not finite"
-    probabilities = values[:, [task.kind == "binary" for task in model.data.tasks]]
+    probabilities = values[:, [task.probability for task in model.data.tasks]]
     assert ((probabilities >= 0) & (probabilities <= 1)).all(), "a binary task's prediction is no probability"
 
 
@@ -139,7 +139,7 @@ def loss(task: Task, values: np.ndarray, rows: Batch, column: int) -> float:
     """Return the mean log loss or squared error over the rows that count for a task."""
     known = rows.mask[:, column].numpy() > 0
     labels, values = rows.labels[:, column].numpy()[known], values[known].astype(np.float64)
-    if task.kind == "regression":
+    if not task.probability:
         return float(np.square(values - labels).mean())
     values = values.clip(1e-7, 1 - 1e-7)
     return float(-np.where(labels > 0, np.log(values), np.log1p(-values)).mean())

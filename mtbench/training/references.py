@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mtbench.errors import MTBenchError
+from mtbench.kinds import find_kind
 from mtbench.record.form import SeedRun
 from mtbench.training import efficiency
 from mtbench.training.scoring import Predicted
@@ -113,4 +114,7 @@ def _predictions(reference: Reference, rows: SplitRows) -> np.ndarray:
         row, column = np.argwhere(~np.isfinite(values))[0]
         task = reference.data.tasks[column].name
         raise MTBenchError(f"predict() returned {values[row, column]} for task '{task}'; predictions must be finite")
-    return values.astype(np.float32)
+    kinds = [find_kind(task.kind) for task in reference.data.tasks]
+    fits = reference.data.targets
+    admitted = [kind.admit(values[:, at], fit) for at, (kind, fit) in enumerate(zip(kinds, fits, strict=True))]
+    return np.column_stack(admitted).astype(np.float32)

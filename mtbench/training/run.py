@@ -18,6 +18,7 @@ from mtbench.errors import BusyError, MTBenchError
 from mtbench.evaluation import evaluate, predictions
 from mtbench.experiment import load_experiment, name_source
 from mtbench.files import hash_file
+from mtbench.kinds import find_kind
 from mtbench.plan import make_plan
 from mtbench.provenance import find_versions
 from mtbench.record import store
@@ -207,14 +208,16 @@ class _ModelRun:
 
     def _bounds(self, test: SplitRows) -> dict[str, Any]:
         """Judge the constant predictor and, where the truth is known, the best possible ones."""
-        valid, train = self.columns.valid, self.columns.train
-        count = train.mask.double().sum(0)
-        mean = ((train.labels * train.mask).double().sum(0) / count).float().numpy()
-        bounds = {}
+        valid, bounds = self.columns.valid, {}
+        constants = [
+            find_kind(task.kind).constant(self.columns.training_labels(task.name)) for task in self.plan.schema.tasks
+        ]
         for kind in ("constant", "optimum", "reachable"):
             tables = []
             for split, rows in (("valid", valid), ("test", test)):
-                values = np.tile(mean, (len(rows), 1)) if kind == "constant" else self.columns.bound(kind, rows)
+                values = self.columns.bound(kind, rows)
+                if kind == "constant":
+                    values = np.tile(np.array(constants, np.float32), (len(rows), 1))
                 if values is not None:
                     tables.append(self._table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
             if tables:

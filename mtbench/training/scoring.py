@@ -9,6 +9,7 @@ import numpy as np
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.evaluate import best, improvement, score
 from mtbench.evaluation.metric import UndefinedMetricError
+from mtbench.kinds import find_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,16 +37,16 @@ class Scorer:
     def __init__(self, columns: Columns, metrics: Mapping[str, Metric]) -> None:
         self.tasks = columns.schema.tasks
         self.metrics = {task.name: metrics[task.primary] for task in self.tasks}
-        valid, train = columns.valid, columns.train
+        valid = columns.valid
         self.labels, self.mask = valid.labels.numpy(), valid.mask.numpy() > 0
         self.users = columns.users(valid)
         self.constant = {}
         for column, task in enumerate(self.tasks):
-            mean = float(train.labels[:, column][train.mask[:, column] > 0].double().mean())
-            constant = self._score(task, column, np.full(len(self.labels), mean, np.float32))
+            value = find_kind(task.kind).constant(columns.training_labels(task.name))
+            constant = self._score(task, column, np.full(len(self.labels), value, np.float32))
             if constant == best(self.metrics[task.name]):
                 raise MTBenchError(
-                    f"task '{task.name}': the constant prediction {mean:g} is perfect on the validation rows by "
+                    f"task '{task.name}': the constant prediction {value:g} is perfect on the validation rows by "
                     f"{task.primary}; there is nothing to learn: leave the task out"
                 )
             self.constant[task.name] = constant

@@ -25,3 +25,5 @@ def mtbench_metrics(register: Register[Metric]) -> None:
     register("hr@k", "mtbench_metrics.grouped:HitRate", default="hr@10")
     register("rmse", "mtbench_metrics.regression:RMSE", default=True)
     register("mae", "mtbench_metrics.regression:MAE", default=True)
+    register("qwk", "mtbench_metrics.ordinal:QuadraticWeightedKappa", default=True)
+    register("poisson_deviance", "mtbench_metrics.count:PoissonDeviance", default=True)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 
-from mtbench import Metric, UndefinedMetricError
+from mtbench import Metric, UndefinedMetricError, find_kind
 
 
 class RowMetric(Metric):
@@ -37,7 +37,8 @@ class RowMetric(Metric):
             wrong = int((~part.isfinite()).sum())
             if wrong:
                 raise ValueError(f"{name}: {wrong} of {len(part)} {what} are NaN or infinite")
-        if "regression" not in self.kinds and bool(((target != 0) & (target != 1)).any()):
+        binary = all(find_kind(kind).probability for kind in self.kinds)
+        if binary and bool(((target != 0) & (target != 1)).any()):
             raise ValueError(f"{name}: the labels of a binary task must be 0 or 1")
         self.preds.append(preds)
         self.target.append(target)

@@ -109,7 +109,7 @@ class AITM(MultiTaskModel):
                 "Decided here: tasks with `given` learn over all impressions as the paper's do; their predictions are "
                 "divided by the given task's, for they are evaluated where that is positive."
             ),
-            "Decided here: regressions take part in the transfer but not in the calibrator.",
+            "Decided here: numbers take part in the transfer but not in the calibrator.",
         ),
         differences=(
             (
@@ -131,9 +131,9 @@ class AITM(MultiTaskModel):
         self.transfer = Transfer(before, self.networks.width, config.dropout)
         self.head = StackedLinear(len(tasks), self.networks.width, 1)
         self.impressions = EntireSpace(tasks)
-        binary = [task.kind == "binary" for task in tasks]
-        ordered = [at >= 0 and binary[task] and binary[at] for task, at in enumerate(before)]
-        conditional = [at >= 0 and binary[task] for task, at in enumerate(given)]
+        probable = [task.probability for task in tasks]
+        ordered = [at >= 0 and probable[task] and probable[at] for task, at in enumerate(before)]
+        conditional = [at >= 0 and probable[task] for task, at in enumerate(given)]
         for name, values in (("before", before), ("given", given), ("ordered", ordered), ("conditional", conditional)):
             self.register_buffer(name, torch.tensor(values), persistent=False)
         self.before: Tensor
@@ -153,8 +153,8 @@ class AITM(MultiTaskModel):
         entropy = functional.binary_cross_entropy_with_logits(outputs, labels, reduction="none")
         probabilities = outputs.sigmoid()
         excess = torch.where(self.ordered, (probabilities - probabilities[:, self.before]).relu(), 0).mean(0)
-        losses = masked_mean(entropy, torch.where(self.binary, known, 0)) + self.calibrator * excess
-        return torch.where(self.binary, losses, super().loss(outputs, batch))
+        losses = masked_mean(entropy, torch.where(self.targets.probability, known, 0)) + self.calibrator * excess
+        return torch.where(self.targets.probability, losses, super().loss(outputs, batch))
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return predictions, shape (batch, tasks); conditional probabilities, at most 1, for tasks with ``given``."""

@@ -112,7 +112,7 @@ class LightGBM(PerTask):
             "NeurIPS 2017."
         ),
         equations=(
-            "y_t = sigmoid(sum over k of tree_tk(x)), or the sum itself for a regression",
+            "y_t = sigmoid(sum over k of tree_tk(x)), or the sum itself for a number",
             "mean of a code = (s + shrinkage m) / (n + shrinkage), s the sum of its n labels, m the mean of all",
         ),
         inferred=(
@@ -184,11 +184,10 @@ class LightGBM(PerTask):
         return Fitted(means, booster)
 
     def _parameters(self, task: Task) -> dict[str, Any]:
-        binary = task.kind == "binary"
         return {
             **self.settings.model_dump(include=TREES),
-            "objective": "binary" if binary else "regression",
-            "metric": STOP_BY.get(task.primary, "binary_logloss" if binary else "l2"),
+            "objective": "binary" if task.probability else "regression",
+            "metric": STOP_BY.get(task.primary, "binary_logloss" if task.probability else "l2"),
             "subsample_freq": 1,
             "seed": self.seed,
             "deterministic": True,

@@ -18,7 +18,7 @@ class Constant(Reference):
 
     card = ModelCard(
         equations=("y_t = mean label of task t over the training rows that count for it",),
-        inferred=("Decided here: 0.5 where a binary task has no such row, 0 where a regression has none.",),
+        inferred=("Decided here: 0.5 where a task of probabilities has no such row, 0 where another has none.",),
     )
 
     seeded: ClassVar[bool] = False

@@ -51,7 +51,7 @@ class ESMM(MultiTaskModel):
                 "Decided here: a task without `given` learns from its own label, so that without any this is a network "
                 "for each task over shared embeddings."
             ),
-            "Decided here: a regression learns from the rows that count for it; it has no probability to multiply.",
+            "Decided here: a number learns from the rows that count for it; it has no probability to multiply.",
         ),
         differences=("The paper's networks are 360, 200 and 80 wide (general knowledge).",),
     )
@@ -68,9 +68,9 @@ class ESMM(MultiTaskModel):
         return logits
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return each task's loss, shape (tasks,): cross-entropy over all impressions, or the squared error."""
+        """Return each task's loss, shape (tasks,): cross-entropy over all impressions, or that of a number's kind."""
         labels, known = self.impressions.labels(batch)
         log_p, log_rest = self.impressions.log_probabilities(outputs.float())
         entropy = -(labels * log_p + (1 - labels) * log_rest)
-        losses = masked_mean(entropy, torch.where(self.binary, known, 0))
-        return torch.where(self.binary, losses, super().loss(outputs, batch))
+        losses = masked_mean(entropy, torch.where(self.targets.probability, known, 0))
+        return torch.where(self.targets.probability, losses, super().loss(outputs, batch))

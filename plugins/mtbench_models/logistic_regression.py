@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LogisticRegression(PerTask):
-    """Logistic regression with an L2 penalty per task, or ridge regression where the task is one (scikit-learn)."""
+    """Logistic regression with an L2 penalty per task, or ridge regression of a number (scikit-learn)."""
 
     class Config(Settings):
         """Settings of the regressions."""
@@ -28,7 +28,7 @@ class LogisticRegression(PerTask):
 
     card = ModelCard(
         equations=(
-            "y_t = sigmoid(w_t x + b_t), or w_t x + b_t for a regression",
+            "y_t = sigmoid(w_t x + b_t), or w_t x + b_t for a number",
             "minimised: sum over rows of the log loss, or of half the squared error, + l2 / 2 |w_t|^2",
         ),
         inferred=(
@@ -36,7 +36,7 @@ class LogisticRegression(PerTask):
                 "Decided here: the columns are one per code of a categorical feature, one per code of a multi-valued "
                 "feature (1 where the list has it) and the standardised numbers; an unknown value has no column."
             ),
-            "Decided here: the label of a regression is standardised; only rows that count for a task enter.",
+            "Decided here: a number is standardised by its training labels; only rows that count for a task enter.",
         ),
     )
 
@@ -46,6 +46,7 @@ class LogisticRegression(PerTask):
     def __init__(self, config: Config, data: DataSpec, schema: Schema, seed: int) -> None:
         super().__init__(config, data, schema, seed)
         self.l2 = config.l2
+        self.units: dict[str, tuple[float, float]] = {}
 
     def table(self, rows: Batch) -> sparse.csr_matrix:
         """Return the columns, (rows, columns)."""
@@ -57,20 +58,20 @@ class LogisticRegression(PerTask):
         """Return the fitted regression."""
         from sklearn import linear_model  # noqa: PLC0415 - an optional dependency
 
-        if task.kind == "binary":
+        if task.probability:
             regression = linear_model.LogisticRegression(C=1 / self.l2, solver="newton-cg", tol=1e-5, max_iter=1000)
             return regression.fit(*train)
-        at = self.data.tasks.index(task)
-        labels = (train.labels.astype(np.float64) - self.data.centre[at]) / self.data.scale[at]
-        return linear_model.Ridge(alpha=self.l2, tol=1e-6).fit(train.table, labels)
+        labels = train.labels.astype(np.float64)
+        centre, scale = self.units[task.name] = float(labels.mean()), float(labels.std())
+        return linear_model.Ridge(alpha=self.l2, tol=1e-6).fit(train.table, (labels - centre) / scale)
 
     def predict_task(self, task: Task, predictor: Any, table: sparse.csr_matrix) -> np.ndarray:
         """Return probabilities, or values on the scale of the labels."""
-        if task.kind == "binary":
+        if task.probability:
             probabilities: np.ndarray = predictor.predict_proba(table)[:, 1]
             return probabilities
-        at = self.data.tasks.index(task)
-        values: np.ndarray = predictor.predict(table) * self.data.scale[at] + self.data.centre[at]
+        centre, scale = self.units[task.name]
+        values: np.ndarray = predictor.predict(table) * scale + centre
         return values
 
     @property

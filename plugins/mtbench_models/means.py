@@ -35,8 +35,8 @@ class Means(Reference):
         equations=(
             "m = mean label over the training rows that count for the task",
             "m_u = (s_u + shrinkage m) / (n_u + shrinkage), s_u the sum of the user's n_u labels; m_i for items",
-            "y = sigmoid(logit m_u + logit m_i - logit m) for a binary task",
-            "y = m_u + m_i - m for a regression",
+            "y = sigmoid(logit m_u + logit m_i - logit m) for a probability",
+            "y = m_u + m_i - m for a number",
         ),
         inferred=("Decided here: m for a user or item without training rows.",),
     )
@@ -87,8 +87,8 @@ class Means(Reference):
 
 
 def _joined(task: Task, mean: float, found: list[np.ndarray]) -> np.ndarray:
-    """Return the mean plus each deviation from it, on the scale of logits for a binary task with both classes."""
-    if task.kind == "regression":
+    """Return the mean plus each deviation from it, on the scale of logits for probabilities of two classes."""
+    if not task.probability:
         values: np.ndarray = mean + np.sum([means - mean for means in found], axis=0)
         return values
     if mean in {0.0, 1.0}:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mtbench import Reference
+from mtbench import Reference, find_kind
 
 if TYPE_CHECKING:
     from mtbench import Batch, DataSpec, Schema, Task
-
-EVEN = 0.5
 
 
 class Labelled(NamedTuple):
@@ -23,11 +21,9 @@ class Labelled(NamedTuple):
 
 
 def label_mean(train: Batch, column: int, data: DataSpec) -> float:
-    """Return the mean label of the rows that count for a task; where there is none, 0.5, or 0 for a regression."""
+    """Return the constant prediction of a task's kind by the rows that count for it: their mean label."""
     labels = train.labels[:, column][train.mask[:, column] > 0]
-    if not len(labels):
-        return EVEN if data.tasks[column].kind == "binary" else 0.0
-    return float(labels.double().mean())
+    return find_kind(data.tasks[column].kind).constant(labels.double().numpy())
 
 
 def id_features(schema: Schema, *columns: str | None) -> list[str]:

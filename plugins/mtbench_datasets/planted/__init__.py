@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Split, Task
+from mtbench_datasets.planted.extra import EXTRA
 from mtbench_datasets.planted.oracle import infer_groups, infer_last_click
 from mtbench_datasets.planted.rows import draw
 from mtbench_datasets.planted.world import NUMERIC, TASKS, Signal, World
@@ -38,11 +39,16 @@ class PlantedConfig(DatasetConfig):
     conflict: float = Field(
         0.0, ge=0, le=1, description="0: likes want what clicks want; 0.5: unrelated things; 1: the opposite."
     )
+    extra: tuple[Literal["ordinal", "count"], ...] = Field(
+        (), description="Further tasks that go by the utility of likes: ratings from 1 to 5, numbers of plays."
+    )
     seed: int = Field(0, ge=0)
 
 
 class Planted(Dataset[PlantedConfig]):
     """Users and items with features, clicks, conversions of clicks, and likes, each with its true probability.
+
+    With ``extra``, also ratings and numbers of plays with their true means.
 
     The law is in :class:`~mtbench_datasets.planted.world.World`. What no feature shows is, by ``signal``:
 
@@ -59,14 +65,19 @@ class Planted(Dataset[PlantedConfig]):
         url="",
         description="Generated, a function of the settings alone: any size, with the true probability of every label.",
         positive_rates={"click": 0.3, "conversion": 0.3, "like": 0.3},
-        traps=("The columns truth_* are the true probabilities.",),
+        traps=("The columns truth_* are the true probabilities and means.",),
     )
     split = Split(by="time")
 
     def schema(self) -> Schema:
         """Return what the columns mean."""
         return Schema(
-            tasks=(Task(name="click"), Task(name="conversion", given="click"), Task(name="like")),
+            tasks=(
+                Task(name="click"),
+                Task(name="conversion", given="click"),
+                Task(name="like"),
+                *(Task(name=EXTRA[kind], kind=kind) for kind in self.config.extra),
+            ),
             features=tuple(
                 Feature(name=name, of=of, kind=_KINDS.get(name, "categorical"), log=name == "price")
                 for of, names in _OF.items()
@@ -76,18 +87,18 @@ class Planted(Dataset[PlantedConfig]):
             item="item",
             time="time",
             texts=("title",) if self.config.signal == "text" else (),
-            truth={task: f"truth_{task}" for task in TASKS},
+            truth={task: f"truth_{task}" for task in self._tasks},
         )
 
     def load(self, files: Mapping[str, Path]) -> pa.Table:  # noqa: ARG002 - nothing is read
         """Generate the table; a conversion is 0 where there is no click, its truth is that of a clicked row."""
         world = self._world()
-        columns, truth, labels = draw(world, self.config.rows)
+        columns, truth, labels = draw(world, self.config.rows, self.config.extra)
         arrays = {name: pa.array(values) for name, values in columns.items()}
         arrays["tags"] = world.tags_of(columns["item"])
         if self.config.signal == "text":
             arrays["title"] = pa.DictionaryArray.from_arrays(columns["item"], world.titles).cast(pa.string())
-        for index, task in enumerate(TASKS):
+        for index, task in enumerate(self._tasks):
             arrays |= {task: pa.array(labels[:, index]), f"truth_{task}": pa.array(truth[:, index])}
         return pa.table(arrays)
 
@@ -98,12 +109,17 @@ class Planted(Dataset[PlantedConfig]):
         :mod:`mtbench_datasets.planted.oracle`. A row of chunk -1 sees nothing and is seen by none.
         """
         if self.config.signal in {"none", "text"}:
-            return {task: table[f"truth_{task}"].to_numpy() for task in TASKS}
+            return {task: table[f"truth_{task}"].to_numpy() for task in self._tasks}
         names = ("user", "item", *_OF["user"], *_OF["item"], *_OF["context"])
         columns = {name: table[name].to_numpy() for name in names if name != "tags"}
         labels = np.column_stack([table[task].to_numpy() for task in TASKS])
         infer = infer_groups if self.config.signal == "graph" else infer_last_click
-        return dict(zip(TASKS, infer(self._world(), columns, labels, np.asarray(chunk)).T, strict=True))
+        predictions = infer(self._world(), columns, labels, np.asarray(chunk), self.config.extra)
+        return dict(zip(self._tasks, predictions.T, strict=True))
+
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        return (*TASKS, *(EXTRA[kind] for kind in self.config.extra))
 
     def _world(self) -> World:
         config = self.config

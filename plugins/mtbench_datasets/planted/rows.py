@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mtbench_datasets.planted.extra import draw_extra, with_extra
 from mtbench_datasets.planted.world import CARDINALITIES, NO_CLICK, TASKS, World
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
-def draw(world: World, size: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64], NDArray[np.int8]]:
-    """Return the columns of ``size`` rows in the order of time, their true probabilities and labels (rows, tasks)."""
+def draw(
+    world: World, size: int, extra: Sequence[str] = ()
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64], NDArray[np.integer[Any]]]:
+    """Return the columns of ``size`` rows in the order of time, their true expected labels and labels (rows, tasks)."""
     rng = np.random.Generator(np.random.PCG64(world.rows))
     user = world.draw_users(rng, size)
     item = world.draw_items(rng, size)
@@ -28,13 +33,14 @@ def draw(world: World, size: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.f
     columns |= {name: values[item] for name, values in world.items.items()}
     base = world.base(columns)
     noise = rng.random((size, len(TASKS)))
-    extra = (
+    signal = (
         _follow(world, columns, base[:, 0], noise[:, 0]) if world.signal == "sequence" else world.pair_signal(columns)
     )
-    truth = world.probabilities(base, extra)
+    truth = world.probabilities(base, signal)
     labels = (noise < truth).astype(np.int8)
     labels[:, 1] &= labels[:, 0]
-    return columns, truth, labels
+    drawn = [draw_extra(kind, truth, rng) for kind in extra]
+    return columns, with_extra(truth, extra), np.column_stack([labels, *drawn])
 
 
 def _follow(

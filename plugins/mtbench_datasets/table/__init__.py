@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mtbench import Card, Dataset, DatasetConfig, MTBenchError, Schema, Source, Split
+from mtbench import Card, Dataset, DatasetConfig, MTBenchError, Schema, Source, Split, find_kind
 from mtbench_datasets.table import cells
 from mtbench_datasets.table.blocks import Csv, File, Parquet
 
@@ -126,11 +126,15 @@ class Table(Dataset[TableConfig]):
         names += [feature.source for feature in config.features if feature.kind == "categorical"]
         parsers |= {name: cells.text for name in names if name is not None}
         parsers |= {feature.source: cells.numbers for feature in config.features if feature.kind == "numeric"}
-        binary = {task.name: task.kind == "binary" for task in config.tasks}
+        kinds = {task.name: find_kind(task.kind) for task in config.tasks}
         parsers |= {
-            column: cells.probabilities if binary[task] else cells.numbers for task, column in config.truth.items()
+            column: cells.probabilities if kinds[task].probability else cells.numbers
+            for task, column in config.truth.items()
         }
-        parsers |= {task.label: cells.binary_labels if binary[task.name] else cells.labels for task in config.tasks}
+        parsers |= {
+            task.label: cells.binary_labels if task.probability else partial(cells.labels, kind=kinds[task.name])
+            for task in config.tasks
+        }
         if config.time:
             parsers[config.time] = partial(cells.times, written=written, time_format=config.time_format)
         if config.split:

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from mtbench import Kind
+
 TimeText = Literal["integers", "decimals", "instants"]
 """How a column of text writes times."""
 
@@ -81,10 +83,13 @@ def probabilities(cells: pa.Array) -> pa.Array:
     return values
 
 
-def labels(cells: pa.Array) -> pa.Array:
-    """Return numbers that a label can be."""
+def labels(cells: pa.Array, *, kind: Kind) -> pa.Array:
+    """Return numbers that a label of a kind can be."""
     values = numbers(cells)
     refuse(pc.greater(pc.abs(values), _LARGEST), cells, "is too large a label; write it in a larger unit")
+    wrong = pa.array(~kind.allows(values.to_numpy(zero_copy_only=False)))
+    what = f"is no {kind.name} label; write {kind.label}, or leave the cell empty where the label is unknown"
+    refuse(pc.and_(pc.is_valid(values), wrong), cells, what)
     return values
 
 

@@ -21,11 +21,11 @@ NEVER = np.iinfo(np.int32).max
 
 
 def counted(tasks: Sequence[Task], names: Sequence[str]) -> list[int]:
-    """Return the positions of the tasks ``names``, or of all binary tasks.
+    """Return the positions of the tasks ``names``, or of all binary tasks, those whose labels are 0 and 1.
 
     Raises MTBenchError for a name that is no binary task, and for none or more than 16 tasks.
     """
-    binary = {task.name: position for position, task in enumerate(tasks) if task.kind == "binary"}
+    binary = {task.name: position for position, task in enumerate(tasks) if task.probability}
     for name in names:
         if name not in binary:
             raise MTBenchError(

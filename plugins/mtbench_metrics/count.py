@@ -1,0 +1,31 @@
+"""How good predicted rates are as the means of counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torchmetrics.functional.regression import tweedie_deviance_score
+
+from mtbench import UndefinedMetricError
+from mtbench_metrics.rows import RowMetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PoissonDeviance(RowMetric):
+    """Mean deviance of counts from Poisson distributions with the predicted rates: twice the log-likelihood lacking.
+
+    A perfect model has 0, which noisy counts do not allow. Undefined where a predicted rate is not positive. McCullagh
+    and Nelder, Generalized Linear Models, 1989; computed by torchmetrics.
+    """
+
+    higher_is_better = False
+    kinds = ("count",)
+    best = 0.0
+
+    def value(self, preds: Tensor, target: Tensor) -> Tensor:
+        """Return the mean deviance."""
+        if (preds <= 0).any():
+            raise UndefinedMetricError(f"{int((preds <= 0).sum())} of {len(preds)} predicted rates are not positive")
+        return tweedie_deviance_score(preds, target, power=1)
