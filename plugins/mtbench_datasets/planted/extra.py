@@ -31,8 +31,8 @@ def with_extra(probabilities: Floats, extra: Sequence[str]) -> Floats:
     cut points being -2, -0.7, 0.7 and 2; plays come from a Poisson distribution with rate exp(0.3 u).
     """
     utility = _utility(probabilities)
-    means = {"ordinal": lambda: 1 + _beyond(utility).sum(-1), "count": lambda: _rate(utility)}
-    together: Floats = np.concatenate([probabilities, *(means[kind]()[..., None] for kind in extra)], axis=-1)
+    means = [1 + _beyond(utility).sum(-1) if kind == "ordinal" else _rate(utility) for kind in extra]
+    together: Floats = np.concatenate([probabilities, *(mean[..., None] for mean in means)], axis=-1)
     return together
 
 
