@@ -21,7 +21,7 @@ VALUES = {
 @pytest.fixture
 def board(tmp_path, make_record, monkeypatch):
     """Return a folder of records of which the first two cannot be told apart."""
-    monkeypatch.setattr("mtbench.board.export.standings", _standings)
+    monkeypatch.setattr("mtbench.board.export.compute_standings", _standings)
     for model, values in VALUES.items():
         store.write(make_record(model, {"click": {"auc": values}}), tmp_path)
     return tmp_path
