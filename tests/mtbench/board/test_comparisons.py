@@ -76,6 +76,35 @@ def test_rows_leads_and_figures_are_those_of_the_standings(make_predicted, compa
     assert lead.said in html
 
 
+def test_pages_have_delta_m_where_records_name_a_baseline_alone(make_record, tmp_path):
+    def build_of(*records):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for record in records:
+            store.write(record, folder)
+        pages = build(folder, folder / "site").parent
+        (data,) = (pages / "data").iterdir()
+        return data.read_text(), [page.read_text() for page in (pages / "records").iterdir()]
+
+    def make(model, baseline):
+        return make_record(model, {"click": {"auc": [0.7, 0.71]}}, baseline=baseline)
+
+    data, records = build_of(make("mmoe", None), make("single-task", None))
+    assert "Δm</th>" not in data
+    assert "Δm<span" not in data
+    assert "<code>baseline: MODEL</code>" in data
+    assert not any("Δm" in page for page in records)
+    data, records = build_of(make("mmoe", "ple"), make("ple", "ple"))
+    assert "% to ple" in data
+    assert "against ple with the same inputs" in data
+    assert all("Δm, to ple" in page for page in records)
+    assert "single-task" not in data
+    data, _ = build_of(make("mmoe", "absent"))
+    assert "There is no record of such a baseline yet" in data
+    data, records = build_of(make("mmoe", "ple"), make("ple", None), make("cgc", "mmoe"))
+    assert "% to baseline" in data
+    assert sum("Δm" in page for page in records) == 2
+
+
 def test_a_ranking_of_one_and_of_none_is_said_so(make_predicted, compare):
     make_predicted("mmoe")
     assert compare().leads[0][1:] == ("mmoe", "is the only one ranked")

@@ -206,6 +206,60 @@ def test_a_baseline_no_better_than_chance_measures_nothing(made):
     assert stand(made("single-task", 0.45), made("mmoe")).transfer == {}
 
 
+def test_records_of_one_table_may_name_different_baselines_or_none(made):
+    rows = {
+        name: made(model, click, baseline=baseline)
+        for name, model, click, baseline in (
+            ("first", "alone", 0.6, "alone"),
+            ("second", "shared", 0.65, "alone"),
+            ("third", "deep", 0.7, "shared"),
+            ("fourth", "deeper", 0.72, None),
+            ("fifth", "deepest", 0.74, "absent"),
+            ("sixth", "single-task", 0.7, "single-task"),
+        )
+    }
+    stems = {name: record.file_stem for name, (record, _) in rows.items()}
+    transfer = stand(*rows.values()).transfer
+    assert {stem: one.baseline for stem, one in transfer.items()} == {
+        stems["second"]: stems["first"],
+        stems["third"]: stems["second"],
+    }
+    first, third = (rows[name][0].mean("click", "auc") for name in ("second", "third"))
+    assert transfer[stems["third"]].tasks["click"].mean == pytest.approx((third - first) / (first - 0.5))
+
+
+@pytest.mark.parametrize(
+    ("higher", "best", "chance", "baseline", "model", "change"),
+    [
+        (True, 1.0, 0.5, 0.7, 0.72, 0.1),
+        (True, 1.0, None, 0.5, 0.6, 0.2),
+        (True, 100.0, 20.0, 30.0, 25.0, -0.5),
+        (False, 0.0, None, 1.0, 0.8, 0.2),
+        (False, 0.0, 1.0, 0.8, 0.7, 0.5),  # such as a normalized entropy: twice as far below chance would be 1
+        (False, 0.0, 1.0, 0.8, 0.9, -0.5),
+        (False, 0.0, 1.0, 1.2, 0.9, None),
+        (True, 1.0, 0.5, 0.4, 0.9, None),
+    ],
+)
+def test_changes_count_from_the_chance_level_that_the_record_names(
+    make_record, higher, best, chance, baseline, model, change
+):
+    def make(name, value):
+        record = make_record(name, {"click": {"odd": [value] * 5}}, metrics={"odd": metric})
+        return record, None
+
+    metric = {
+        "version": 1, "higher_is_better": higher, "best": best, "chance": chance,
+        "provenance": CODE,
+    }  # fmt: skip
+    one, other = make("single-task", baseline), make("mmoe", model)
+    transfer = stand(one, other).transfer
+    if change is None:
+        assert transfer == {}
+    else:
+        assert transfer[other[0].file_stem].mean.mean == pytest.approx(change)
+
+
 def test_a_pair_needs_no_rank(made):
     first, second = made("a", 0.72, seeds=1), made("b", 0.7, seeds=2, rating=None)
     found = compare_pair(first[0], second[0], {each.record: each for _, each in (first, second)})

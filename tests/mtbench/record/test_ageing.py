@@ -99,7 +99,7 @@ def test_pages_are_built_from_records_that_know_less_than_every_part(tmp_path, a
 
 
 def read_pages(index):
-    """Return the pages of a site by name, without the digits of their comparison, which all that is known is part of."""
+    """Return the pages of a site by name, without the digits of their comparison, which all fields are part of."""
     pages = {path.relative_to(index.parent).as_posix(): path.read_text() for path in index.parent.rglob("*.html")}
     digits = {name[-21:-5] for name in pages if name.startswith("data/")}
     return {_remove(name, digits): _remove(html, digits) for name, html in pages.items()}

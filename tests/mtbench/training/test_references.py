@@ -8,8 +8,8 @@ import pytest
 import mtbench
 from mtbench.board.groups import group_records
 from mtbench.board.labels import tell_apart
-from mtbench.board.wording import UNDEFINED
 from mtbench.board.page import build
+from mtbench.board.wording import UNDEFINED
 from mtbench.cli.table import show_results
 from mtbench.data.columns import Columns
 from mtbench.experiment import PLACEMENT, load_experiment
