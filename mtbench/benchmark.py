@@ -46,15 +46,15 @@ class Frozen(Settings):
     settings: Mapping[str, JsonValue] = Field(
         {}, description="Defaults on this dataset, for every model that has such a setting; a search takes no notice."
     )
-    give: tuple[AnyComponent, ...] = Field((), description="What entries with `same_inputs` are given.")
+    give: tuple[AnyComponent, ...] = Field((), description="Inputs of entries with `same_inputs`.")
 
 
 class BenchmarkEntry(Settings):
-    """A model that stands on the board from the beginning."""
+    """A model that the board begins with."""
 
     model: AnyComponent = Field(description="A model's name, or `{name: ..., setting: ...}`.")
     datasets: tuple[Name, ...] | None = Field(None, description="Datasets that it can do with; all unless given.")
-    same_inputs: bool = Field(False, description="Whether it is given the inputs of the models that ask for some.")
+    same_inputs: bool = Field(False, description="Whether it has the inputs of the models that ask for some.")
     rows: tuple[RowKind, ...] = Field(
         ("default",), description="With settings as given here, with searched ones, or both."
     )
@@ -192,9 +192,9 @@ class BenchmarkRow(NamedTuple):
     @property
     def label(self) -> str:
         """What tells the row apart from others on the same dataset."""
-        given = [f"{name} {show_value(value)}" for name, value in self.entry.model.settings.items()]
+        settings = [f"{name} {show_value(value)}" for name, value in self.entry.model.settings.items()]
         same = ["same inputs"] if self.entry.same_inputs else []
-        return ", ".join([self.entry.model.name, *given, *same, *([self.kind] if self.kind == "tuned" else [])])
+        return ", ".join([self.entry.model.name, *settings, *same, *([self.kind] if self.kind == "tuned" else [])])
 
     def found(self, records: Iterable[Record], part: BenchmarkPart, settings: Mapping[str, JsonValue]) -> Record | None:
         """Return a record of this row, whoever's code made it; ``settings`` are the model's complete ones."""

@@ -62,7 +62,7 @@ class Training(Settings):
 
 
 class Inputs(Settings):
-    """What rows are given beyond their features."""
+    """What rows have beyond their features."""
 
     warmup: float = Field(0.0, ge=0, lt=1, description="First share of training time that serves as input only.")
     give: tuple[AnyComponent, ...] = Field((), description="Inputs pooled into extra columns for every model.")
@@ -122,7 +122,7 @@ class Experiment(Settings):
         description="Computed for every task of a fitting kind; those that plugins mark as defaults unless given.",
     )
     baseline: Name | None = Field(None, description="Model that delta-m is measured against.")
-    inputs: Inputs = Field(Inputs(), description="What every model is given beyond plain features.")
+    inputs: Inputs = Field(Inputs(), description="What every model has beyond plain features.")
     sweep: Sweep = Field(Sweep(), description="How `mtbench sweep` searches settings; a run takes no notice of it.")
 
     @field_validator("metrics", "seeds")

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtbench.board.summary import Group
+    from mtbench.board.groups import Group
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 _READABLE, _DIGITS = 40, 8
 
 
-def slug(name: str) -> str:
+def make_slug(name: str) -> str:
     """Return a file name without suffix that only this name has: itself, or what is readable of it and its hash."""
     if _PLAIN.fullmatch(name):
         return name
@@ -21,16 +21,16 @@ def slug(name: str) -> str:
     return f"{readable or 'unnamed'}.{hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]}"
 
 
-def data(group: Group) -> str:
+def locate_group(group: Group) -> str:
     """Return where the page of a group lies."""
-    return f"data/{slug(group.recipe.dataset.name)}-{group.name}.html"
+    return f"data/{make_slug(group.recipe.dataset.name)}-{group.name}.html"
 
 
-def model(name: str) -> str:
+def locate_model(name: str) -> str:
     """Return where the page of a model lies."""
-    return f"models/{slug(name)}.html"
+    return f"models/{make_slug(name)}.html"
 
 
-def record(stem: str) -> str:
+def locate_record(stem: str) -> str:
     """Return where the page of a record lies."""
     return f"records/{stem}.html"

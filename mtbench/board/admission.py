@@ -1,4 +1,4 @@
-"""The door of a board: what a record must stand before it may be compared with others."""
+"""Admission to a board: the checks that a record must pass before it is compared with others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mtbench import benchmark as benchmarks
-from mtbench.board import checks, resamples, summary
-from mtbench.board.consistency import contradictions
+from mtbench.board import checks, resamples
+from mtbench.board.consistency import find_contradictions
+from mtbench.board.groups import group_records, identify
+from mtbench.board.values import find_bound
 from mtbench.data.splits import digest_of
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
     from mtbench.benchmark import Benchmark
     from mtbench.board.checks import Check
+    from mtbench.board.groups import Group
     from mtbench.board.resamples import Resamples
-    from mtbench.board.summary import Group
     from mtbench.evaluation.evaluate import Results
     from mtbench.provenance import Provenance
     from mtbench.record.form import Record
@@ -42,9 +44,9 @@ ROUNDING = 1e-9
 
 
 class Inspection(NamedTuple):
-    """A record that may stand on a board.
+    """A record that a board may hold.
 
-    ``check`` says what its predictions showed, None where there are none; ``notes`` are for the reader.
+    ``check`` is that of its predictions, None where there are none; ``notes`` are for the reader.
     """
 
     record: Record
@@ -56,21 +58,25 @@ class Inspection(NamedTuple):
 def inspect(
     path: Path, registry: Registry, beside: Sequence[Group] = (), known: Path = benchmarks.FOLDER
 ) -> Inspection:
-    """Return a record with what there is to say of it; ``known`` is the folder of benchmarks.
+    """Return a record with its check and notes on it; ``known`` is the folder of benchmarks.
 
-    Raises MTBenchError with every reason why it may not stand on a board, ``beside`` the records that are there.
+    Raises MTBenchError with every reason why a board that has the records ``beside`` it may not hold it.
     """
     record = store.read(path)
-    reasons = [*contradictions(record), *_departures(record, registry, known), *_revisions(record, registry)]
-    reasons += _disagreements(record, beside)
-    notes = unknown_code(record, registry)
+    reasons = [
+        *find_contradictions(record),
+        *_find_departures(record, registry, known),
+        *_find_revisions(record, registry),
+    ]
+    reasons += _find_disagreements(record, beside)
+    notes = find_unknown_code(record, registry)
     check = None
     try:
-        table = _predictions(record, path)
+        table = _read_predictions(record, path)
         if table is None:
             notes.append("there are no predictions beside it, so its numbers are claimed")
         elif not reasons:
-            check = _checked(record, table, registry)
+            check = _check_predictions(record, table, registry)
     except MTBenchError as error:
         reasons += str(error).splitlines()
     if reasons:
@@ -78,22 +84,23 @@ def inspect(
     return Inspection(record, path, check, notes)
 
 
-def add(found: Inspection, board: Path, registry: Registry) -> Path:
-    """Put an inspected record, and what its predictions showed, among a board's; return its path there."""
-    stem = found.record.file_stem
-    if found.check is not None:
-        if all(each.level != found.check.level for each in checks.read_all(board)[0].get(stem, ())):
-            checks.write(found.check, board)
-        if stem not in resamples.read_all(board)[0]:
-            resamples.write(resamples.make(store.Written(found.record, found.path), registry), board)
-    return store.copy(store.Written(found.record, found.path), board)
+def add(inspection: Inspection, board: Path, registry: Registry) -> Path:
+    """Put an inspected record, its check and its resamples among a board's; return its path there."""
+    record, path, check, _ = inspection
+    if check is not None:
+        earlier = checks.read_all(board)[0].get(record.file_stem, ())
+        if all(other.level != check.level for other in earlier):
+            checks.write(check, board)
+        if record.file_stem not in resamples.read_all(board)[0]:
+            resamples.write(resamples.make(store.Written(record, path), registry), board)
+    return store.copy(store.Written(record, path), board)
 
 
 def check_all(board: Path, registry: Registry, known: Path = benchmarks.FOLDER) -> tuple[int, list[str]]:
     """Return how many records a board has, and everything that is wrong in its folder; nothing is run."""
     written, problems = store.read_all(board)
     stems = {record.file_stem: record for record, _ in written}
-    groups = summary.groups(written)
+    groups = group_records(written)
     for _, path in written:
         try:
             inspect(path, registry, groups, known)
@@ -101,31 +108,31 @@ def check_all(board: Path, registry: Registry, known: Path = benchmarks.FOLDER) 
             problems += str(error).splitlines()
     replicates, wrong = resamples.read_all(board)
     problems += wrong
-    for stem, found in replicates.items():
+    for stem, drawn in replicates.items():
         if stem not in stems:
             problems.append(f"{resamples.FOLDER}/{stem}: there is no such record")
         else:
-            problems += [f"{resamples.FOLDER}/{stem}: {line}" for line in _strangers(stems[stem], found)]
-    looked_at, wrong = checks.read_all(board)
+            problems += [f"{resamples.FOLDER}/{stem}: {line}" for line in _find_strangers(stems[stem], drawn)]
+    verified, wrong = checks.read_all(board)
     problems += wrong
-    problems += [f"{checks.FOLDER}/{stem}: there is no such record" for stem in looked_at if stem not in stems]
+    problems += [f"{checks.FOLDER}/{stem}: there is no such record" for stem in verified if stem not in stems]
     return len(written), problems
 
 
-def _strangers(record: Record, found: Resamples) -> list[str]:
+def _find_strangers(record: Record, drawn: Resamples) -> list[str]:
     """Return where resamples cannot be of a record's predictions: their mean is near the record's value."""
-    if found.predictions != record.predictions.sha256:
+    if drawn.predictions != record.predictions.sha256:
         return ["they are of other predictions"]
     lines = []
     for task in record.recipe.tasks:
-        own, drawn = record.mean(task.name, task.primary), found.tasks.get(task.name)
-        values = np.array([value for value in drawn.values if value is not None]) if drawn else np.array([])
+        own, of_task = record.mean(task.name, task.primary), drawn.tasks.get(task.name)
+        values = np.array([value for value in of_task.values if value is not None]) if of_task else np.array([])
         if own is not None and len(values) and abs(values.mean() - own) > values.std() + ROUNDING:
             lines.append(f"task {task.name}: their mean is {values.mean():.6g}, the record's value {own:.6g}")
     return lines
 
 
-def _departures(record: Record, registry: Registry, known: Path) -> list[str]:
+def _find_departures(record: Record, registry: Registry, known: Path) -> list[str]:
     """Return in what a record departs from the benchmark that it names, hand-set settings among it."""
     part = record.recipe.benchmark
     if part is None:
@@ -134,10 +141,10 @@ def _departures(record: Record, registry: Registry, known: Path) -> list[str]:
     if Path(part.name).name != part.name or not path.is_file():
         return [f"recipe.benchmark: there is no benchmark '{part.name}' in {known}"]
     benchmark = benchmarks.load(str(path))
-    return [*benchmark.violations(record.recipe), *_hand_set(record, benchmark, registry)]
+    return [*benchmark.violations(record.recipe), *_find_hand_set(record, benchmark, registry)]
 
 
-def _hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> list[str]:
+def _find_hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> list[str]:
     """Return the settings that are neither defaults nor searched; code that is not here is not judged."""
     recipe = record.recipe
     model = recipe.model
@@ -162,7 +169,7 @@ def _hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> list[
     ]
 
 
-def _revisions(record: Record, registry: Registry) -> list[str]:
+def _find_revisions(record: Record, registry: Registry) -> list[str]:
     """Return where the raw files or the values are of another revision than the dataset plugin here knows."""
     dataset = record.recipe.dataset
     if dataset.name not in registry.names("dataset"):
@@ -178,31 +185,31 @@ def _revisions(record: Record, registry: Registry) -> list[str]:
     except ValueError as error:
         return [*reasons, f"recipe.dataset.settings: {str(error).splitlines()[0]}"]
     return reasons + [
-        f"recipe.dataset.files.{source.name}: sha256 {found}; this revision has {source.sha256}"
+        f"recipe.dataset.files.{source.name}: sha256 {digest}; this revision has {source.sha256}"
         for source in sources
-        if source.sha256 not in {None, found := dataset.files.get(source.name)}
+        if source.sha256 not in {None, digest := dataset.files.get(source.name)}
     ]
 
 
-def _disagreements(record: Record, beside: Sequence[Group]) -> list[str]:
-    """Return where the constant predictor is another than in a record beside which it would stand."""
-    identity = summary.identity(record.recipe)
+def _find_disagreements(record: Record, beside: Sequence[Group]) -> list[str]:
+    """Return where the constant predictor is another than in a record that it would be compared with."""
+    identity = identify(record.recipe)
     others = next((group.written for group in beside if group.identity == identity), ())
     return [
         f"bounds.constant.{task.name}.{task.primary}: {mine}, but {theirs} in {path.name}"
         for other, path in others[:1]
         for task in record.recipe.tasks
-        if (mine := summary.bound(record, "constant", task.name, task.primary))
-        != (theirs := summary.bound(other, "constant", task.name, task.primary))
+        if (mine := find_bound(record, "constant", task.name, task.primary))
+        != (theirs := find_bound(other, "constant", task.name, task.primary))
     ]
 
 
-def standing(board: Path) -> list[Group]:
+def read_groups(board: Path) -> list[Group]:
     """Return the records of a board that may not exist yet."""
-    return summary.groups(store.read_all(board)[0]) if board.is_dir() else []
+    return group_records(store.read_all(board)[0]) if board.is_dir() else []
 
 
-def unknown_code(record: Record, registry: Registry) -> list[str]:
+def find_unknown_code(record: Record, registry: Registry) -> list[str]:
     """Return which code of the record is not the code here, by distribution, version and hash."""
     recipe, versions = record.recipe, record.measured.versions
     parts: list[tuple[PluginKind, str, Provenance]] = [
@@ -229,20 +236,20 @@ def unknown_code(record: Record, registry: Registry) -> list[str]:
     ]
 
 
-def _predictions(record: Record, path: Path) -> pa.Table | None:
+def _read_predictions(record: Record, path: Path) -> pa.Table | None:
     """Return the predictions beside a record, None if there are none. Raises MTBenchError if they are others."""
     file = path.with_suffix(".parquet")
     if not file.is_file():
         return None
-    if (found := hash_file(file)) != record.predictions.sha256:
-        raise MTBenchError(f"predictions: sha256 of {file.name} is {found}, in the record {record.predictions.sha256}")
+    if (digest := hash_file(file)) != record.predictions.sha256:
+        raise MTBenchError(f"predictions: sha256 of {file.name} is {digest}, in the record {record.predictions.sha256}")
     table = predictions.read(file)
     if table.num_rows != record.predictions.rows:
         raise MTBenchError(f"predictions: {table.num_rows} rows, in the record {record.predictions.rows}")
     return table
 
 
-def _checked(record: Record, table: pa.Table, registry: Registry) -> Check:
+def _check_predictions(record: Record, table: pa.Table, registry: Registry) -> Check:
     """Compute every metric again whose code is here. Raises MTBenchError with what is not as the record says."""
     recipe = record.recipe
     primary = {task.primary for task in recipe.tasks}
@@ -260,21 +267,21 @@ def _checked(record: Record, table: pa.Table, registry: Registry) -> Check:
                 f"metrics.{name}: version {part.version} of {part.provenance.distribution} is not here, so that the "
                 "predictions cannot be judged; install it, or add the record without its predictions, as claimed"
             )
-    reasons = _rows(record, table)
-    found = evaluate(table, recipe.tasks, metrics)
-    if found.seeds != recipe.seeds:
-        reasons.append(f"predictions: of seeds {found.seeds}, in the record {recipe.seeds}")
+    reasons = _check_rows(record, table)
+    results = evaluate(table, recipe.tasks, metrics)
+    if results.seeds != recipe.seeds:
+        reasons.append(f"predictions: of seeds {results.seeds}, in the record {recipe.seeds}")
         raise MTBenchError("\n".join(reasons))
     here_now = environment()
     same = all(here_now.get(name) == record.measured.environment.get(name) for name in SAME_PLATFORM)
     tolerance = 0.0 if same else ROUNDING
-    difference, differing = _difference(record, found, tolerance)
+    difference, differing = _compare_values(record, results, tolerance)
     if reasons + differing:
         raise MTBenchError("\n".join(reasons + differing))
     return checks.make(record, "checked", here_now, [], difference=difference, tolerance=tolerance)
 
 
-def _rows(record: Record, table: pa.Table) -> list[str]:
+def _check_rows(record: Record, table: pa.Table) -> list[str]:
     """Return where the rows that were predicted are not those of the split."""
     reasons = []
     for split in predictions.SPLITS:
@@ -287,18 +294,20 @@ def _rows(record: Record, table: pa.Table) -> list[str]:
     return reasons
 
 
-def _difference(record: Record, found: Results, tolerance: float) -> tuple[float, list[str]]:
+def _compare_values(record: Record, results: Results, tolerance: float) -> tuple[float, list[str]]:
     """Return the largest difference of a value, and a line for each that is too large."""
     largest, differing = 0.0, []
-    for task, cells in found.values.items():
+    for task, cells in results.values.items():
         for metric, cell in cells.items():
             claimed = record.results.get(task, {}).get(metric)
             if claimed is None:
                 differing.append(f"results.{task}.{metric}: is missing")
                 continue
             for split in predictions.SPLITS:
-                for seed, value, again in zip(found.seeds, getattr(claimed, split), getattr(cell, split), strict=True):
-                    apart = gap(value, again)
+                for seed, value, again in zip(
+                    results.seeds, getattr(claimed, split), getattr(cell, split), strict=True
+                ):
+                    apart = measure_gap(value, again)
                     largest = max(largest, apart)
                     if apart > tolerance:
                         differing.append(
@@ -307,7 +316,7 @@ def _difference(record: Record, found: Results, tolerance: float) -> tuple[float
     return largest, differing
 
 
-def gap(value: float | None, again: float | None) -> float:
+def measure_gap(value: float | None, again: float | None) -> float:
     """Return how far two values lie apart; infinitely far if one of them is undefined."""
     if value is None or again is None:
         return 0.0 if value is again else float("inf")

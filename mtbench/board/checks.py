@@ -1,4 +1,4 @@
-"""Checks: what was found when a record was looked at again, beside the records that they are of."""
+"""Checks: how a record was verified and with what result, as files beside the records."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Badge = Literal["claimed", "checked", "re-run"]
 
 
 class Check(Part):
-    """One look at a record: its metrics computed again from its predictions, or a seed of it trained again."""
+    """One verification of a record: metrics computed again from its predictions, or a seed of it trained again."""
 
     schema_version: Literal[1] = 1
     record: str = Field(description="KEY-CONTENT of the record.")
     level: Literal["checked", "re-run"]
     created: str = Field(description="UTC, ISO 8601.")
-    mtbench: str = Field(description="Version that looked.")
+    mtbench: str = Field(description="Version that verified it.")
     environment: dict[str, str]
     seeds: list[int] = Field(description="Seeds that were trained again; none if the metrics alone were.")
     difference: float = Field(description="Largest difference of a test value from the record's.")
@@ -46,7 +46,7 @@ def make(
     record: Record, level: Literal["checked", "re-run"], environment: dict[str, str], seeds: list[int],
     *, difference: float, tolerance: float,
 ) -> Check:  # fmt: skip
-    """Return what was found just now."""
+    """Return a check of now, by this version of mtbench."""
     return Check(
         record=record.file_stem, level=level, created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         mtbench=__version__, environment=environment, seeds=seeds, difference=difference, tolerance=tolerance,
@@ -63,7 +63,7 @@ def write(check: Check, records: Path) -> Path:
 
 def read_all(records: Path) -> tuple[dict[str, list[Check]], list[str]]:
     """Return the checks by record, and what is wrong with the files that are none."""
-    found: dict[str, list[Check]] = {}
+    by_record: dict[str, list[Check]] = {}
     problems = []
     for path in sorted((records / FOLDER).glob("*.json")):
         try:
@@ -76,11 +76,11 @@ def read_all(records: Path) -> tuple[dict[str, list[Check]], list[str]]:
         if path.stem != name:
             problems.append(f"{path}: its name is not the hash of its content: it was changed or renamed")
             continue
-        found.setdefault(check.record, []).append(check)
-    return found, problems
+        by_record.setdefault(check.record, []).append(check)
+    return by_record, problems
 
 
-def badge(checks: Sequence[Check]) -> Badge:
-    """Return what a board says of a record with these checks."""
+def find_badge(checks: Sequence[Check]) -> Badge:
+    """Return how far a record with these checks was verified."""
     levels = {check.level for check in checks}
     return "re-run" if "re-run" in levels else "checked" if levels else "claimed"

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtbench.board import addresses, checks, summary, tables
-from mtbench.board.standings import Ranking, Standings, standings
+from mtbench.board import addresses, checks, tables
+from mtbench.board.labels import Variant, find_variant, label_rows, tell_apart
+from mtbench.board.standings import Ranking, Standings, compute_standings
 from mtbench.board.tables import Notes, Value
+from mtbench.board.values import average_improvement
 from mtbench.board.whiskers import draw_whiskers
+from mtbench.board.wording import UNDEFINED, choose_format, describe_budget, join_names, show_percent, show_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mtbench.board.checks import Badge, Check
+    from mtbench.board.groups import Group
     from mtbench.board.resamples import Resamples
     from mtbench.board.standings import Interval, Placing, Transfer
-    from mtbench.board.summary import Group
     from mtbench.board.tables import Column, Line, Table
     from mtbench.board.whiskers import Whisker
     from mtbench.record.form import Recipe, Record
@@ -32,7 +35,7 @@ class Row(NamedTuple):
 
     record: Record
     path: Path
-    variant: summary.Variant
+    variant: Variant
     label: str
     settings: Mapping[str, str]
     rank: Value
@@ -49,13 +52,13 @@ class Row(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Where its page lies."""
-        return addresses.record(self.stem)
+        """The path of its page."""
+        return addresses.locate_record(self.stem)
 
     @property
     def badge(self) -> Badge:
         """How far it was verified."""
-        return checks.badge(self.checks)
+        return checks.find_badge(self.checks)
 
 
 class Lead(NamedTuple):
@@ -80,8 +83,8 @@ class Comparison(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Where its page lies."""
-        return addresses.data(self.group)
+        """The path of its page."""
+        return addresses.locate_group(self.group)
 
     @property
     def recipe(self) -> Recipe:
@@ -102,134 +105,127 @@ class Comparison(NamedTuple):
         return {"ranked": ranked, "unranked": len(self.rows) - ranked, "claimed": claimed}
 
 
-def compare(group: Group, resamples: Mapping[str, Resamples], found: Mapping[str, Sequence[Check]]) -> Comparison:
-    """Return what pages say of a group; ``found`` are the checks by record."""
+def compare(group: Group, resamples: Mapping[str, Resamples], by_record: Mapping[str, Sequence[Check]]) -> Comparison:
+    """Return what pages say of a group; ``by_record`` has the checks of each record."""
     notes = Notes()
-    columns = tables.primary_columns(group)
-    table = tables.table(group, columns, "test", notes)
-    stands = standings(group, resamples) if columns else Standings({}, Ranking({}, []), {})
-    rows = _rows(group, table, stands, found, notes)
+    columns = tables.list_primary_columns(group)
+    table = tables.make_table(group, columns, "test", notes)
+    standings = compute_standings(group, resamples) if columns else Standings({}, Ranking({}, []), {})
+    rows = _make_rows(group, table, standings, by_record, notes)
     labels = {row.stem: row.variant.label for row in rows}
     leads = [
-        _lead(column.task.name, stands.tasks[column.task.name], labels, higher=column.higher_is_better)
+        _describe_lead(column.task.name, standings.tasks[column.task.name], labels, higher=column.higher_is_better)
         for column in columns
     ]
-    warned = dict.fromkeys(warning for record in group.records for warning in record.measured.warnings)
+    warnings = dict.fromkeys(warning for record in group.records for warning in record.measured.warnings)
     return Comparison(
         group,
-        stands,
+        standings,
         columns,
         rows,
-        [(line, _share(line.improvement)) for line in table.bounds],
+        [(line, _show_improvement(line.improvement)) for line in table.bounds],
         list(notes.texts),
-        [_lead("overall", stands.overall, labels), *leads],
-        list(warned),
+        [_describe_lead("overall", standings.overall, labels), *leads],
+        list(warnings),
     )
 
 
-def _rows(
-    group: Group, table: Table, stands: Standings, found: Mapping[str, Sequence[Check]], notes: Notes
+def _make_rows(
+    group: Group, table: Table, standings: Standings, by_record: Mapping[str, Sequence[Check]], notes: Notes
 ) -> list[Row]:
-    apart = _apart(group.records)
+    apart = _tell_rows_apart(group.records)
     stems = [path.stem for _, path in group.written]
     rows = []
     intervals = {
-        column.task.name: _whiskers(stands.tasks[column.task.name], stems, higher=column.higher_is_better)
+        column.task.name: _draw_whiskers(standings.tasks[column.task.name], stems, higher=column.higher_is_better)
         for column in table.columns
     }
-    shares = _whiskers(stands.overall, stems)
-    labels = summary.labels(group.records)
-    references = {each.reference for each in stands.transfer.values()}
+    shares = _draw_whiskers(standings.overall, stems)
+    labels = label_rows(group.records)
+    baselines = {transfer.baseline for transfer in standings.transfer.values()}
     for index, (record, path) in enumerate(group.written):
         stem = path.stem
-        placings = {name: ranking.placings.get(stem) for name, ranking in stands.tasks.items()}
+        placings = {name: ranking.placings.get(stem) for name, ranking in standings.tasks.items()}
         values = [
             value._replace(
                 whisker=intervals[column.task.name][index],
-                ranks=summary.ranks(placing.ranks) if (placing := placings[column.task.name]) and placing.ranks else "",
-                interval=_interval(placing and placing.value),
+                ranks=show_ranks(placing.ranks) if (placing := placings[column.task.name]) and placing.ranks else "",
+                interval=_show_interval(placing and placing.value),
             )
             for column, value in zip(table.columns, table.lines[index].values, strict=True)
         ]
-        overall = stands.overall.placings.get(stem)
-        share = _share(summary.improvement(record))
+        overall = standings.overall.placings.get(stem)
+        share = _show_improvement(average_improvement(record))
         rows.append(
             Row(
-                record, path, summary.variant(record.recipe), labels[index], apart[index],
-                _rank(overall, notes),
+                record, path, find_variant(record.recipe), labels[index], apart[index],
+                _show_rank(overall, notes),
                 share._replace(
                     whisker=shares[index] if share.number is not None else None,
-                    interval=_interval(overall and overall.value, 100, " %"),
+                    interval=_show_interval(overall and overall.value, 100, " %"),
                 ),
                 values,
-                _delta(stands.transfer.get(stem), reference=stem in references),
+                _show_delta(standings.transfer.get(stem), baseline=stem in baselines),
                 ranked=any(placing and placing.ranks for placing in (overall, *placings.values())),
-                checks=found.get(stem, ()),
+                checks=by_record.get(stem, ()),
             )
         )  # fmt: skip
     return rows
 
 
-def _apart(records: Sequence[Record]) -> list[dict[str, str]]:
+def _tell_rows_apart(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return what tells rows apart beyond the budget in the heading above them and the inputs beside their name."""
-    budgets = {(record.recipe.budget.kind, summary.budget(record.recipe)) for record in records}
+    budgets = {(record.recipe.budget.kind, describe_budget(record.recipe)) for record in records}
     kinds = Counter(kind for kind, _ in budgets)
-    variants = Counter(summary.variant(record.recipe) for record in records)
+    variants = Counter(find_variant(record.recipe) for record in records)
 
-    def said(key: str, recipe: Recipe) -> bool:
+    def is_shown(key: str, recipe: Recipe) -> bool:
         if key == "budget":
             return kinds[recipe.budget.kind] == 1
-        return key.startswith("inputs.pooled") and variants[summary.variant(recipe)] == 1
+        return key.startswith("inputs.pooled") and variants[find_variant(recipe)] == 1
 
     return [
-        {key: text for key, text in found.items() if not said(key, record.recipe)}
-        for record, found in zip(records, summary.differences(records), strict=True)
+        {key: text for key, text in settings.items() if not is_shown(key, record.recipe)}
+        for record, settings in zip(records, tell_apart(records), strict=True)
     ]
 
 
-def _whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[Whisker | None]:
+def _draw_whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = True) -> list[Whisker | None]:
     placings = [ranking.placings.get(stem) for stem in stems]
     return draw_whiskers([placing and placing.value for placing in placings], higher_is_better=higher)
 
 
-def _rank(placing: Placing | None, notes: Notes) -> Value:
+def _show_rank(placing: Placing | None, notes: Notes) -> Value:
     """Return the overall rank interval, which is sorted by its first place, then by its last; or why there is none."""
     if placing and placing.ranks:
         first, last = placing.ranks
-        return Value(summary.ranks(placing.ranks), number=first + last * LAST_PLACE)
+        return Value(show_ranks(placing.ranks), number=first + last * LAST_PLACE)
     reason = placing.reason if placing else "there is no task"
     return Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True)
 
 
-def _interval(value: Interval | None, factor: float = 1, unit: str = "") -> str:
+def _show_interval(value: Interval | None, factor: float = 1, unit: str = "") -> str:
     if value is None or value.low == value.high:
         return ""
-    low, high = (format(factor * end, summary.form(factor * end)) for end in (value.low, value.high))
+    low, high = (format(factor * end, choose_format(factor * end)) for end in (value.low, value.high))
     return f"{low} to {high}{unit}"
 
 
-def _share(improvement: float | None) -> Value:
+def _show_improvement(improvement: float | None) -> Value:
     if improvement is None:
-        return Value(summary.UNDEFINED, muted=True)
+        return Value(UNDEFINED, muted=True)
     return Value(format(100 * improvement, ".1f"), number=improvement)
 
 
-def percent(share: float) -> str:
-    """Return a share as per cent with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
+def _show_delta(transfer: Transfer | None, *, baseline: bool) -> Value:
+    """Return the mean relative change against the baseline."""
+    if transfer is None:
+        return Value("baseline" if baseline else UNDEFINED, muted=True)
+    mean, low, high = transfer.mean
+    return Value(show_percent(mean), f"{show_percent(low)} to {show_percent(high)}", mean, muted=low <= 0 <= high)
 
 
-def _delta(found: Transfer | None, *, reference: bool) -> Value:
-    """Return the mean relative change against the single-task reference."""
-    if found is None:
-        return Value("reference" if reference else summary.UNDEFINED, muted=True)
-    low, high = percent(found.mean.low), percent(found.mean.high)
-    return Value(
-        percent(found.mean.mean), f"{low} to {high}", found.mean.mean, muted=found.mean.low <= 0 <= found.mean.high
-    )
-
-
-def _lead(where: str, ranking: Ranking, labels: Mapping[str, str], *, higher: bool = True) -> Lead:
+def _describe_lead(where: str, ranking: Ranking, labels: Mapping[str, str], *, higher: bool = True) -> Lead:
     """Return in words who leads and how surely: the lead is shared by all whose first possible rank is 1."""
     ranked = {stem: placing for stem, placing in ranking.placings.items() if placing.ranks and placing.value}
     if not ranked:
@@ -245,27 +241,23 @@ def _lead(where: str, ranking: Ranking, labels: Mapping[str, str], *, higher: bo
     if not others:
         return Lead(where, leader, "leads")
     more = len(others) - MOST_NAMED
-    named = others[:MOST_NAMED] + ([f"{more} other{'s' if more > 1 else ''}"] if more > 0 else [])
-    return Lead(where, leader, f"leads; {_listed(named)} cannot be told from it")
+    names = others[:MOST_NAMED] + ([f"{more} other{'s' if more > 1 else ''}"] if more > 0 else [])
+    return Lead(where, leader, f"leads; {join_names(names)} cannot be told from it")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def divided(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def divide_rows(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Return the rows with tuned settings and those with default ones, each under a heading."""
     parts = [[row for row in rows if row.variant.tuned == tuned] for tuned in (True, False)]
-    return [(_heading(part), part) for part in parts if part]
+    return [(_write_heading(part), part) for part in parts if part]
 
 
-def _heading(rows: Sequence[Row]) -> str:
+def _write_heading(rows: Sequence[Row]) -> str:
     """Return the budget of the rows, or what their budgets have in common."""
-    budgets = {summary.budget(row.record.recipe) for row in rows}
+    budgets = {describe_budget(row.record.recipe) for row in rows}
     text = budgets.pop() if len(budgets) == 1 else "tuned, in several ways"
     return text[0].upper() + text[1:]
 
 
-def counts(comparisons: Sequence[Comparison]) -> Counter[str]:
+def count_rows(comparisons: Sequence[Comparison]) -> Counter[str]:
     """Return how many rows of all comparisons are ranked, unranked and claimed."""
-    return sum((Counter(each.counts) for each in comparisons), Counter[str]())
+    return sum((Counter(comparison.counts) for comparison in comparisons), Counter[str]())

@@ -1,4 +1,4 @@
-"""What a record says must fit together, whoever wrote it."""
+"""What a record says must be consistent, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from mtbench.schema import Task
 
 
-def contradictions(record: Record) -> list[str]:
+def find_contradictions(record: Record) -> list[str]:
     """Return what is missing from a record, and where it contradicts itself, each with its place."""
     return [
-        *_completeness(record),
-        *_cells(record),
-        *_ranges(record),
-        *_histories(record),
-        *_budget(record),
-        *_bounds(record),
+        *_check_completeness(record),
+        *_check_values(record),
+        *_check_ranges(record),
+        *_check_histories(record),
+        *_check_budget(record),
+        *_check_bounds(record),
     ]
 
 
-def _completeness(record: Record) -> Iterator[str]:
+def _check_completeness(record: Record) -> Iterator[str]:
     recipe = record.recipe
     names = [task.name for task in recipe.tasks]
     if len(set(names)) < len(names) or not names:
@@ -48,7 +48,7 @@ def _completeness(record: Record) -> Iterator[str]:
             yield f"results.{task.name}: its primary metric {task.primary} is missing"
 
 
-def _cells(record: Record) -> Iterator[str]:
+def _check_values(record: Record) -> Iterator[str]:
     seeds = record.recipe.seeds
     undefined = set()
     for task, cells in record.results.items():
@@ -65,7 +65,7 @@ def _cells(record: Record) -> Iterator[str]:
         yield f"undefined: {', '.join(differing)}: there must be a reason for every missing value, and for no other"
 
 
-def _ranges(record: Record) -> Iterator[str]:
+def _check_ranges(record: Record) -> Iterator[str]:
     for task, cells in record.results.items():
         for name, cell in cells.items():
             part = record.recipe.metrics.get(name)
@@ -77,18 +77,18 @@ def _ranges(record: Record) -> Iterator[str]:
                 yield f"results.{task}.{name}: {top} is better than perfect, {part.best}"
 
 
-def _histories(record: Record) -> Iterator[str]:
+def _check_histories(record: Record) -> Iterator[str]:
     for place, seed in enumerate(record.recipe.seeds):
         run = record.measured.seeds.get(str(seed))
         if run is None:
             continue
         for task in record.recipe.tasks:
-            yield from _history(record, task, place, run, f"measured.seeds.{seed}")
+            yield from _check_history(record, task, place, run, f"measured.seeds.{seed}")
     if record.measured.test_opened != 1:
         yield f"measured.test_opened: the test split was opened {record.measured.test_opened} times, not once"
 
 
-def _history(record: Record, task: Task, place: int, run: SeedRun, where: str) -> Iterator[str]:
+def _check_history(record: Record, task: Task, place: int, run: SeedRun, where: str) -> Iterator[str]:
     history, chosen = run.valid.get(task.name), run.chosen.get(task.name)
     if history is None or chosen is None or not 0 <= chosen < len(history):
         yield f"{where}: no validation history of task {task.name}, or no epoch of it was chosen"
@@ -106,12 +106,12 @@ def _history(record: Record, task: Task, place: int, run: SeedRun, where: str) -
         yield f"{where}: {len(history)} epochs, {allowed} were allowed"
 
 
-def _budget(record: Record) -> Iterator[str]:
+def _check_budget(record: Record) -> Iterator[str]:
     recipe, tuning = record.recipe, record.measured.tuning
     budget = recipe.budget
     if (recipe.balancer is None) != (not recipe.training):
         yield "recipe: a network has a balancer and training settings, a reference neither"
-    elif recipe.training and (wrong := _odd_settings(recipe)):
+    elif recipe.training and (wrong := _find_odd_settings(recipe)):
         yield f"recipe.training: {', '.join(sorted(wrong))}: missing, or no such setting"
     if budget.kind == "default":
         if tuning is not None or budget.trials or budget.space or budget.sampler or budget.pruner:
@@ -120,19 +120,19 @@ def _budget(record: Record) -> Iterator[str]:
     if tuning is None or budget.sampler is None or budget.seed is None or budget.trials < 1:
         yield "recipe.budget: tuned, but trials, sampler, seed or measured.tuning is missing"
         return
-    yield from _trials(recipe, tuning)
+    yield from _check_trials(recipe, tuning)
     if budget.seed in recipe.seeds:
         yield f"recipe.budget.seed: {budget.seed} is one of the seeds, on which the choice is judged"
 
 
-def _odd_settings(recipe: Recipe) -> set[str]:
+def _find_odd_settings(recipe: Recipe) -> set[str]:
     """Return the training settings that are not known, or missing; other code may not have had all of today's."""
     known = Training.model_fields.keys() - PLACEMENT
     unknown = recipe.training.keys() - known
     return unknown | (known - recipe.training.keys() if recipe.engine == find_engine() else set())
 
 
-def _trials(recipe: Recipe, tuning: Tuning) -> Iterator[str]:
+def _check_trials(recipe: Recipe, tuning: Tuning) -> Iterator[str]:
     budget = recipe.budget
     if len(tuning.trials) != budget.trials:
         yield f"measured.tuning: {len(tuning.trials)} trials, asked were {budget.trials}"
@@ -143,11 +143,11 @@ def _trials(recipe: Recipe, tuning: Tuning) -> Iterator[str]:
     if odd := chosen.keys() ^ budget.space.keys():
         yield f"measured.tuning: {', '.join(sorted(odd))}: tried but not searched, or searched but not tried"
     for name, value in chosen.items():
-        if not _means(value, trained := _trained_with(recipe, name)):
+        if not _means(value, trained := _find_setting(recipe, name)):
             yield f"measured.tuning: the chosen trial had {name} {value!r}, the record {trained!r}"
 
 
-def _trained_with(recipe: Recipe, name: str) -> JsonValue:
+def _find_setting(recipe: Recipe, name: str) -> JsonValue:
     """Return the setting of a recipe that a dimension of the search space names."""
     room, _, setting = name.partition(".")
     if room == "training":
@@ -166,7 +166,7 @@ def _means(written: JsonValue, complete: JsonValue) -> bool:
     return written == complete
 
 
-def _bounds(record: Record) -> Iterator[str]:
+def _check_bounds(record: Record) -> Iterator[str]:
     constant = record.bounds.get("constant", {})
     for task in record.recipe.tasks:
         if task.primary not in constant.get(task.name, {}):

@@ -33,12 +33,12 @@ TORCH_INDEX = "https://download.pytorch.org/whl"
 DONE = "requirements.txt"
 
 
-def packages(record: Record) -> dict[str, str]:
+def list_packages(record: Record) -> dict[str, str]:
     """Return the packages of a record's environment with their versions."""
     return {name: version for name, version in record.measured.environment.items() if name not in NO_PACKAGES}
 
 
-def requirements(record: Record, registry: Registry) -> list[str]:
+def list_requirements(record: Record, registry: Registry) -> list[str]:
     """Return what to install for a record: its versions of packages, and mtbench and its plugins as they are here.
 
     A record is a stranger's word: nothing is taken from it but versions of packages that the code here asks for.
@@ -48,26 +48,26 @@ def requirements(record: Record, registry: Registry) -> list[str]:
     asked = [*registry.resolve("model", model).packages]
     asked += registry.resolve("balancer", balancer.name).packages if balancer else ()
     own = sorted({"mtbench", *(plugin.distribution for plugin in registry.plugins if plugin.version)})
-    known = {canonicalize_name(Requirement(each).name) for name in own for each in metadata.requires(name) or ()}
-    known |= {canonicalize_name(each) for each in asked}
-    pinned = {name: version for name, version in packages(record).items() if canonicalize_name(name) in known}
-    unpinned = [each for each in asked if each not in pinned]
+    known = {canonicalize_name(Requirement(line).name) for name in own for line in metadata.requires(name) or ()}
+    known |= {canonicalize_name(name) for name in asked}
+    pinned = {name: version for name, version in list_packages(record).items() if canonicalize_name(name) in known}
+    unpinned = [name for name in asked if name not in pinned]
     try:
-        found = [str(Requirement(f"{name}=={version}")) for name, version in pinned.items()]
+        versions = [str(Requirement(f"{name}=={version}")) for name, version in pinned.items()]
     except InvalidRequirement as error:
         raise MTBenchError(f"measured.environment: no version of a package: {str(error).splitlines()[0]}") from error
-    return [*found, *unpinned, *map(_source, own)]
+    return [*versions, *unpinned, *map(_find_source, own)]
 
 
-def _source(distribution: str) -> str:
+def _find_source(distribution: str) -> str:
     """Return where a distribution that is installed here came from: a folder, or an index by its version."""
-    found = metadata.distribution(distribution)
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    installed = metadata.distribution(distribution)
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
     folder = urlsplit(origin["url"]).path if "dir_info" in origin else ""
-    return url2pathname(folder) or f"{distribution}=={found.version}"
+    return url2pathname(folder) or f"{distribution}=={installed.version}"
 
 
-def python(version: str) -> str:
+def find_python(version: str) -> str:
     """Return an interpreter of this version, major and minor, or else this one."""
     minor = ".".join(version.split(".")[:2])
     same = minor == ".".join(map(str, sys.version_info[:2]))
@@ -82,22 +82,22 @@ def build(wanted: Sequence[str], interpreter: str) -> Path:
     """
     folder = cache_root() / "environments" / hash_json([interpreter, *wanted])[:NAME_DIGITS]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    found = folder / "bin" / "python"
+    python = folder / "bin" / "python"
     with FileLock(f"{folder}.lock"):
         if (folder / DONE).is_file():
-            return found
+            return python
         _call([interpreter, "-m", "venv", "--clear", str(folder)])
-        install = [str(found), "-m", "pip", "install"]
-        for torch in (each for each in wanted if each.startswith("torch==") and "+" in each):
+        install = [str(python), "-m", "pip", "install"]
+        for torch in (name for name in wanted if name.startswith("torch==") and "+" in name):
             index = f"{TORCH_INDEX}/{torch.partition('+')[2]}"
             _call([*install, "--no-deps", "--extra-index-url", index, torch])
-        _call([*install, *(f"--editable={each}" if Path(each).is_absolute() else each for each in wanted)])
-        (folder / DONE).write_text("".join(f"{each}\n" for each in wanted), encoding="utf-8")
-    return found
+        _call([*install, *(f"--editable={name}" if Path(name).is_absolute() else name for name in wanted)])
+        (folder / DONE).write_text("".join(f"{name}\n" for name in wanted), encoding="utf-8")
+    return python
 
 
 def _call(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
         said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
         raise MTBenchError(f"the record's environment cannot be made here: `{' '.join(command)}` failed:\n{said}")

@@ -6,8 +6,12 @@ import csv
 import io
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mtbench.board import checks, resamples, summary
-from mtbench.board.standings import standings
+from mtbench.board import checks, resamples
+from mtbench.board.groups import group_records
+from mtbench.board.labels import label_rows
+from mtbench.board.standings import compute_standings
+from mtbench.board.values import find_metric
+from mtbench.board.wording import UNDEFINED, choose_format, join_names, show_ranks
 from mtbench.errors import MTBenchError
 from mtbench.record.store import read_all
 
@@ -16,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtbench.board.checks import Badge
+    from mtbench.board.groups import Group
     from mtbench.board.standings import Interval, Placing, Standings, Transfer
-    from mtbench.board.summary import Group
     from mtbench.record.form import Record
     from mtbench.registry import Registry
 
@@ -27,7 +31,8 @@ TIE = "\N{DAGGER}"
 PIPE = r"\|"
 COLUMNS = (
     "dataset", "benchmark", "model", "label", "budget", "seeds", "badge", "record", "task", "metric",
-    "higher_is_better", "mean", "low", "high", "first_rank", "last_rank", "delta_m", "delta_m_low", "delta_m_high",
+    "higher_is_better", "mean", "low", "high", "first_rank", "last_rank",
+    "baseline", "delta_m", "delta_m_low", "delta_m_high",
 )  # fmt: skip
 LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -48,7 +53,7 @@ class Row(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """A group of comparable records, in the board's order."""
+    """A group of comparable records, in the order of the board."""
 
     group: Group
     rows: list[Row]
@@ -63,46 +68,47 @@ def export(records: Path, registry: Registry, form: Format, datasets: Sequence[s
     for name in datasets:
         if name not in known:
             raise MTBenchError(f"--dataset {name}: {records} has no records of it, only of {', '.join(sorted(known))}")
-    replicates, checked = resamples.read_all(records)[0], checks.read_all(records)[0]
+    replicates, by_record = resamples.read_all(records)[0], checks.read_all(records)[0]
+    badges = {stem: checks.find_badge(of_record) for stem, of_record in by_record.items()}
     sheets = [
-        _sheet(group, standings(group, replicates), {stem: checks.badge(found) for stem, found in checked.items()})
-        for group in summary.groups(written)
+        _make_sheet(group, compute_standings(group, replicates), badges)
+        for group in group_records(written)
         if not datasets or group.recipe.dataset.name in datasets
     ]
     if form == "csv":
-        return _csv(sheets)
+        return _write_csv(sheets)
     if form == "bibtex":
-        return _bibtex(sheets, registry)
-    return "\n".join(map(_latex if form == "latex" else _markdown, sheets))
+        return _write_bibtex(sheets, registry)
+    return "\n".join(map(_write_latex if form == "latex" else _write_markdown, sheets))
 
 
-def _sheet(group: Group, found: Standings, badges: dict[str, Badge]) -> Sheet:
+def _make_sheet(group: Group, standings: Standings, badges: dict[str, Badge]) -> Sheet:
     tasks = group.recipe.tasks
     rows = [
         Row(
             record,
             label,
             badges.get(record.file_stem, "claimed"),
-            [found.tasks[task.name].placings[record.file_stem] for task in tasks],
-            found.overall.placings[record.file_stem],
-            found.transfer.get(record.file_stem),
+            [standings.tasks[task.name].placings[record.file_stem] for task in tasks],
+            standings.overall.placings[record.file_stem],
+            standings.transfer.get(record.file_stem),
         )
-        for record, label in zip(group.records, summary.labels(group.records), strict=True)
+        for record, label in zip(group.records, label_rows(group.records), strict=True)
     ]
     leading = []
     for place, task in enumerate(tasks):
-        means = [each.value.mean for row in rows if (each := row.placings[place]).ranks and each.value]
-        better = max if _higher(group, task.primary) else min
+        means = [placing.value.mean for row in rows if (placing := row.placings[place]).ranks and placing.value]
+        better = max if _is_higher_better(group, task.primary) else min
         leading.append(better(means) if means else None)
     return Sheet(group, rows, leading)
 
 
-def _higher(group: Group, metric: str) -> bool:
-    part = summary.metric_part(group.records, metric)
+def _is_higher_better(group: Group, metric: str) -> bool:
+    part = find_metric(group.records, metric)
     return part is None or part.higher_is_better
 
 
-def _csv(sheets: Iterable[Sheet]) -> str:
+def _write_csv(sheets: Iterable[Sheet]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -113,73 +119,80 @@ def _csv(sheets: Iterable[Sheet]) -> str:
                 writer.writerow([
                     recipe.dataset.name, recipe.benchmark.name if recipe.benchmark else "", recipe.model.name,
                     row.label, recipe.budget.kind, len(recipe.seeds), row.badge, row.record.file_stem, task.name,
-                    task.primary, _higher(group, task.primary), *(placing.value or ("", "", "")),
-                    *(placing.ranks or ("", "")), *(row.transfer.mean if row.transfer else ("", "", "")),
+                    task.primary, _is_higher_better(group, task.primary), *(placing.value or ("", "", "")),
+                    *(placing.ranks or ("", "")),
+                    row.record.baseline, *(row.transfer.mean if row.transfer else ("", "", "")),
                 ])  # fmt: skip
     return out.getvalue()
 
 
-def _cells(sheet: Sheet, bold: str) -> tuple[list[str], list[list[str]]]:
+def _make_cells(sheet: Sheet, bold: str) -> tuple[list[str], list[list[str]]]:
     """Return head and lines of a table: the best mean in bold, what cannot be told from it with a dagger."""
     tasks = sheet.group.recipe.tasks
-    head = ["model", *(f"{task.name} ({task.primary})" for task in tasks), "rank", "delta-m"]
+    measured = bool(sheet.group.baselines)
+    head = ["model", *(f"{task.name} ({task.primary})" for task in tasks), "rank"] + ["delta-m"] * measured
     lines = []
     for row in sheet.rows:
-        cells = [_cell(placing, best, bold) for placing, best in zip(row.placings, sheet.leading, strict=True)]
-        delta = _percent(row.transfer.mean) if row.transfer else summary.UNDEFINED
-        rank = summary.ranks(row.overall.ranks) if row.overall.ranks else "unranked"
-        lines.append([row.label, *cells, rank, delta])
+        cells = [_show_placing(placing, best, bold) for placing, best in zip(row.placings, sheet.leading, strict=True)]
+        delta = _show_change(row.transfer.mean) if row.transfer else UNDEFINED
+        rank = show_ranks(row.overall.ranks) if row.overall.ranks else "unranked"
+        lines.append([row.label, *cells, rank] + [delta] * measured)
     return head, lines
 
 
-def _cell(placing: Placing, best: float | None, bold: str) -> str:
+def _show_placing(placing: Placing, best: float | None, bold: str) -> str:
     if placing.value is None:
-        return summary.UNDEFINED
+        return UNDEFINED
     mean, low, high = placing.value
-    form = summary.form(mean)
+    form = choose_format(mean)
     text = bold.format(format(mean, form)) if placing.ranks and mean == best else format(mean, form)
     tie = TIE if placing.ranks and placing.ranks[0] == 1 and mean != best else ""
     return f"{text}{tie} [{low:{form}}, {high:{form}}]"
 
 
-def _percent(value: Interval) -> str:
+def _show_change(value: Interval) -> str:
     return f"{100 * value.mean:+.2f} % [{100 * value.low:+.2f}, {100 * value.high:+.2f}]"
 
 
-def _markdown(sheet: Sheet) -> str:
-    head, lines = _cells(sheet, "**{}**")
+def _write_markdown(sheet: Sheet) -> str:
+    head, lines = _make_cells(sheet, "**{}**")
     rows = [head, ["---"] * len(head), *lines]
     table = "\n".join(f"| {' | '.join(' '.join(cell.split()).replace('|', PIPE) for cell in row)} |" for row in rows)
-    return f"## {sheet.group.recipe.dataset.name}\n\n{table}\n\n{_caption(sheet)}\n"
+    return f"## {sheet.group.recipe.dataset.name}\n\n{table}\n\n{_write_caption(sheet)}\n"
 
 
-def _latex(sheet: Sheet) -> str:
-    head, lines = _cells(sheet, "\0{}\0")
+def _write_latex(sheet: Sheet) -> str:
+    head, lines = _make_cells(sheet, "\0{}\0")
 
-    def escaped(cell: str) -> str:
+    def escape(cell: str) -> str:
         before, *inside = cell.translate(LATEX).split("\0")
         return before if len(inside) < 2 else f"{before}\\textbf{{{inside[0]}}}{inside[1]}"  # noqa: PLR2004
 
-    body = "\n".join(" & ".join(map(escaped, line)) + r" \\" for line in lines)
+    body = "\n".join(" & ".join(map(escape, line)) + r" \\" for line in lines)
     return "\n".join([
         r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule",
-        " & ".join(map(escaped, head)) + r" \\", r"\midrule", body, r"\bottomrule", r"\end{tabular}",
-        rf"\caption{{{_caption(sheet).translate(LATEX)}}}", r"\end{table}", "",
+        " & ".join(map(escape, head)) + r" \\", r"\midrule", body, r"\bottomrule", r"\end{tabular}",
+        rf"\caption{{{_write_caption(sheet).translate(LATEX)}}}", r"\end{table}", "",
     ])  # fmt: skip
 
 
-def _caption(sheet: Sheet) -> str:
+def _write_caption(sheet: Sheet) -> str:
     recipe = sheet.group.recipe
     benchmark = f", benchmark {recipe.benchmark.name}" if recipe.benchmark else ""
+    baselines = sheet.group.baselines
+    delta = (
+        f" delta-m is the mean relative change against {join_names(baselines)} with the same inputs and kind of budget."
+        if baselines
+        else ""
+    )
     return (
         f"{recipe.dataset.name}{benchmark}: mean over seeds on {recipe.split.rows.get('test', 0):,} test rows with "
         f"95 % intervals. Bold is the best mean; {TIE} marks what the data cannot tell from the best. Ranks are "
-        "intervals, of the mean improvement over the constant predictor. delta-m is the mean relative change against "
-        "single-task models of the same inputs and budget."
+        f"intervals, of the mean improvement over the constant predictor.{delta}"
     )
 
 
-def _bibtex(sheets: Iterable[Sheet], registry: Registry) -> str:
+def _write_bibtex(sheets: Iterable[Sheet], registry: Registry) -> str:
     works: dict[str, str] = {}
     for group, rows, _ in sheets:
         dataset = group.recipe.dataset.name

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mtbench.board import addresses, checks, comparisons, figures, models, recipes, resamples, summary, tables
+from mtbench.board import addresses, checks, comparisons, figures, models, recipes, resamples, tables, wording
+from mtbench.board.groups import group_records
 from mtbench.board.publishing import publish
+from mtbench.board.standings import RANKED_SEEDS
+from mtbench.board.values import average_statistics, list_values
 from mtbench.charts.pages import open_templates
 from mtbench.record import store
 
@@ -30,29 +33,29 @@ def build(records: Path, out: Path) -> Path:
     named on the first page. Raises MTBenchError if there is no such folder or something cannot be written.
     """
     written, problems = store.read_all(records)
-    found, wrong_checks = checks.read_all(records)
+    by_record, wrong_checks = checks.read_all(records)
     replicates, wrong_resamples = resamples.read_all(records)
     inside = os.path.join(records, "")  # noqa: PTH118 - Path drops the separator at the end
     left_out = [problem.replace(inside, "") for problem in (*problems, *wrong_checks, *wrong_resamples)]
-    views = [comparisons.compare(group, replicates, found) for group in summary.groups(written)]
-    publish(pages(views, left_out, out), out)
+    views = [comparisons.compare(group, replicates, by_record) for group in group_records(written)]
+    publish(render_pages(views, left_out, out), out)
     return out / "index.html"
 
 
-def pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> Iterator[tuple[str, str]]:
+def render_pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> Iterator[tuple[str, str]]:
     """Yield the path of each page within ``out`` and its content; the first page comes last, after what it links to."""
-    environment = _environment()
+    environment = _make_environment()
     for name in ASSETS:
         yield name, environment.get_template(f"{name}.j2").render()
     record_page, data_page = environment.get_template("record.html.j2"), environment.get_template("data.html.j2")
     for view in views:
-        yield view.address, data_page.render(_data(view))
+        yield view.address, data_page.render(_fill_data(view))
         for row in view.rows:
-            yield row.address, record_page.render(_record(view, row, out))
+            yield row.address, record_page.render(_fill_record(view, row, out))
     model_page = environment.get_template("model.html.j2")
-    every = models.models(views)
+    every = models.collect_models(views)
     for name, lines in every.items():
-        yield addresses.model(name), model_page.render(root="../", name=name, lines=lines)
+        yield addresses.locate_model(name), model_page.render(root="../", name=name, lines=lines)
     yield (
         "index.html",
         environment.get_template("index.html.j2").render(
@@ -61,58 +64,58 @@ def pages(views: Sequence[Comparison], problems: Sequence[str], out: Path) -> It
             problems=problems,
             twins={name for name, count in Counter(view.recipe.dataset.name for view in views).items() if count > 1},
             models=list(every),
-            overview=models.overview(views),
-            counts=comparisons.counts(views),
+            overview=models.make_overview(views),
+            counts=comparisons.count_rows(views),
         ),
     )
 
 
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     environment = open_templates("mtbench.board")
     environment.globals |= {
-        "budget": summary.budget,
-        "divided": comparisons.divided,
-        "flat": summary.flat,
-        "inputs": summary.inputs,
-        "model_address": addresses.model,
-        "ranked_seeds": summary.RANKED_SEEDS,
-        "shade": figures.shade,
-        "seeds_text": summary.seeds,
-        "setting": summary.setting,
-        "statistics": summary.statistics,
-        "values": summary.values,
+        "describe_budget": wording.describe_budget,
+        "divide_rows": comparisons.divide_rows,
+        "flatten": wording.flatten,
+        "describe_inputs": wording.describe_inputs,
+        "locate_model": addresses.locate_model,
+        "ranked_seeds": RANKED_SEEDS,
+        "choose_shade": figures.choose_shade,
+        "show_seeds": wording.show_seeds,
+        "show_setting": wording.show_setting,
+        "average_statistics": average_statistics,
+        "list_values": list_values,
     }
     return environment
 
 
-def _data(view: Comparison) -> dict[str, Any]:
+def _fill_data(view: Comparison) -> dict[str, Any]:
     notes = tables.Notes()
     return {
         "root": "../",
         "view": view,
-        "pareto": figures.pareto(view),
-        "ranks": figures.rank_chart(view),
-        "transfer": figures.transfer(view),
-        "duels": figures.duels(view),
-        "budgets": figures.budgets(view),
-        "others": tables.every_metric(view.group, notes),
+        "pareto": figures.draw_costs(view),
+        "ranks": figures.list_rank_intervals(view),
+        "transfer": figures.tabulate_transfer(view),
+        "duels": figures.tabulate_duels(view),
+        "budgets": figures.draw_budgets(view),
+        "others": tables.tabulate_all_metrics(view.group, notes),
         "other_notes": list(notes.texts),
     }
 
 
-def _record(view: Comparison, row: Row, out: Path) -> Mapping[str, Any]:
+def _fill_record(view: Comparison, row: Row, out: Path) -> Mapping[str, Any]:
     return {
         "root": "../",
         "view": view,
         "row": row,
         "record": row.record,
-        "curves": recipes.curves(row.record),
-        "experiment": recipes.experiment(row.record.recipe),
-        "link": _link(row.path, out / "records"),
+        "curves": recipes.draw_learning_curves(row.record),
+        "experiment": recipes.write_experiment(row.record),
+        "link": _find_link(row.path, out / "records"),
     }
 
 
-def _link(path: Path, folder: Path) -> str:
+def _find_link(path: Path, folder: Path) -> str:
     """Return the address of a record's file from a page, empty where there is none (another drive)."""
     try:
         return quote(Path(os.path.relpath(path, folder)).as_posix())

@@ -22,7 +22,7 @@ def publish(pages: Iterable[tuple[str, str]], out: Path) -> None:
     The manifest names what was made, so that other files in the folder are left alone. Raises MTBenchError if something
     cannot be written.
     """
-    stale = _made(out)
+    stale = _read_manifest(out)
     made: set[str] = set()
     try:
         for name, content in pages:
@@ -36,7 +36,7 @@ def publish(pages: Iterable[tuple[str, str]], out: Path) -> None:
             _write(out / MANIFEST, "".join(f"{name}\n" for name in sorted(stale | made)))
 
 
-def _made(out: Path) -> set[str]:
+def _read_manifest(out: Path) -> set[str]:
     """Return what the manifest names; lines that no build writes are ignored."""
     try:
         lines = (out / MANIFEST).read_text(encoding="utf-8").splitlines()

@@ -15,35 +15,39 @@ if TYPE_CHECKING:
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def content(recipe: Recipe) -> dict[str, Any]:
+def make_experiment(recipe: Recipe) -> dict[str, Any]:
     """Return what an experiment file says that trains this model with these settings again."""
-    given = {"warmup": recipe.inputs.warmup, "give": [_component(one) for one in recipe.inputs.pooled]}
-    told: dict[str, Any] = {
-        "dataset": _component(recipe.dataset),
+    inputs = {"warmup": recipe.inputs.warmup, "give": [_make_component(one) for one in recipe.inputs.pooled]}
+    content: dict[str, Any] = {
+        "dataset": _make_component(recipe.dataset),
         "split": recipe.split.settings,
-        "models": [_component(recipe.model)],
-        "inputs": {key: value for key, value in given.items() if value},
+        "models": [_make_component(recipe.model)],
+        "inputs": {key: value for key, value in inputs.items() if value},
         "training": recipe.training,
-        "balancer": recipe.balancer and _component(recipe.balancer),
+        "balancer": recipe.balancer and _make_component(recipe.balancer),
         "metrics": list(recipe.metrics),
         "seeds": recipe.seeds,
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in content.items() if value}
 
 
-def experiment(recipe: Recipe) -> str:
-    """Return that experiment file as text."""
-    told = content(recipe)
-    return str(yaml.dump(told, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88))
+def write_experiment(record: Record) -> str:
+    """Return that experiment file as text, with the baseline that the record names."""
+    content = make_experiment(record.recipe)
+    if record.baseline is not None:
+        content["baseline"] = record.baseline
+    return str(
+        yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88)
+    )
 
 
-def _component(part: PluginPart) -> dict[str, Any] | str:
+def _make_component(part: PluginPart) -> dict[str, Any] | str:
     return {"name": part.name} | part.settings if part.settings else part.name
 
 
-def curves(record: Record) -> list[tuple[str, Plot]]:
+def draw_learning_curves(record: Record) -> list[tuple[str, Plot]]:
     """Return, by task, the primary metric on validation after each epoch, one line per seed."""
-    found = []
+    curves = []
     for task in record.recipe.tasks:
         runs = [
             (f"seed {seed}", run.valid.get(task.name, ()), run.chosen.get(task.name))
@@ -52,5 +56,5 @@ def curves(record: Record) -> list[tuple[str, Plot]]:
         if any(len(values) > 1 for _, values, _ in runs):  # the fit of a reference is no curve
             plot = draw_curves(runs, "epoch", task.primary)
             if plot:
-                found.append((task.name, plot))
-    return found
+                curves.append((task.name, plot))
+    return curves

@@ -1,4 +1,4 @@
-"""The file of a record's resamples: what comparisons need of its predictions, small enough to be kept for ever."""
+"""The file of a record's resamples: what comparisons need of its predictions, small enough to be kept."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make(written: Written, registry: Registry) -> Resamples:
 
     record, path = written
     place = path.with_suffix(".parquet")
-    metrics = _metrics(record, registry)
+    metrics = _load_metrics(record, registry)
     table = predictions.read(place)
     if hash_file(place) != record.predictions.sha256:
         raise MTBenchError(f"{place}: these are not the predictions of the record; restore them or run again")
@@ -61,30 +61,30 @@ def make(written: Written, registry: Registry) -> Resamples:
     return Resamples(**dict(replicates), record=record.file_stem, predictions=record.predictions.sha256)
 
 
-def _metrics(record: Record, registry: Registry) -> dict[str, torchmetrics.Metric]:
+def _load_metrics(record: Record, registry: Registry) -> dict[str, torchmetrics.Metric]:
     from mtbench.evaluation import evaluate  # noqa: PLC0415
 
-    found = {}
+    metrics = {}
     for name in {task.primary for task in record.recipe.tasks} & record.recipe.metrics.keys():
-        found[name] = registry.metric(name)
-        asked, installed = record.recipe.metrics[name].version, evaluate.version(found[name])
+        metrics[name] = registry.metric(name)
+        asked, installed = record.recipe.metrics[name].version, evaluate.version(metrics[name])
         if asked != installed:
             raise MTBenchError(
                 f"the record has version {asked} of the metric '{name}', but version {installed} is installed; "
                 "resample it with the version of mtbench that made it"
             )
-    return found
+    return metrics
 
 
 def write(resamples: Resamples, records: Path) -> Path:
     """Write resamples under the record's name and their own hash into ``resamples`` of the records' folder."""
     content = (dump_canonical_json(resamples.model_dump(mode="json")) + "\n").encode()
-    path = records / FOLDER / f"{resamples.record}.{_digest(content)}.json"
+    path = records / FOLDER / f"{resamples.record}.{_hash(content)}.json"
     write_atomically(path, lambda part: part.write_bytes(content))
     return path
 
 
-def _digest(content: bytes) -> str:
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:NAME_DIGITS]
 
 
@@ -92,20 +92,20 @@ def read(path: Path) -> Resamples:
     """Return the resamples in a file. Raises MTBenchError if it holds none, or was changed after it was written."""
     try:
         content = path.read_bytes()
-        found = Resamples.model_validate_json(content)
+        resamples = Resamples.model_validate_json(content)
     except OSError as error:
         raise MTBenchError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise MTBenchError(f"{path}: not resamples: {first['msg']}; delete it") from error
-    if path.name != f"{found.record}.{_digest(content)}.json":
+    if path.name != f"{resamples.record}.{_hash(content)}.json":
         raise MTBenchError(f"{path}: its name is not its record's and the hash of its content; delete it")
-    return found
+    return resamples
 
 
 def read_all(records: Path) -> tuple[dict[str, Resamples], list[str]]:
     """Return the resamples beside the records of a folder, by ``file_stem``, and what is wrong with other files."""
-    found: dict[str, Resamples] = {}
+    by_record: dict[str, Resamples] = {}
     problems = []
     for path in sorted((records / FOLDER).glob("*.json")):
         try:
@@ -113,14 +113,14 @@ def read_all(records: Path) -> tuple[dict[str, Resamples], list[str]]:
         except MTBenchError as error:
             problems.append(str(error))
             continue
-        if one.record in found:
+        if one.record in by_record:
             problems.append(f"{path}: these are the second resamples of this record; delete one of them")
         else:
-            found[one.record] = one
-    return found, problems
+            by_record[one.record] = one
+    return by_record, problems
 
 
-def of_record(written: Written, registry: Registry) -> Resamples:
+def read_or_make(written: Written, registry: Registry) -> Resamples:
     """Return the resamples of a record, made and written first if they are missing. Raises as :func:`make`."""
     stem = written.record.file_stem
     for path in sorted((written.path.parent / FOLDER).glob(f"{stem}.*.json")):
@@ -142,16 +142,16 @@ def fill(records: Path, registry: Registry, follow: Callable[[Sequence[Written]]
     known, _ = read_all(records)
     filled = Filled([], [], {})
     missing = []
-    for each in written:
-        stem = each.record.file_stem
+    for one in written:
+        stem = one.record.file_stem
         if stem in known:
             filled.found.append(stem)
         else:
-            missing.append(each)
-    for each in follow(missing):
-        stem = each.record.file_stem
+            missing.append(one)
+    for one in follow(missing):
+        stem = one.record.file_stem
         try:
-            write(make(each, registry), records)
+            write(make(one, registry), records)
             filled.made.append(stem)
         except MTBenchError as reason:
             filled.lacking[stem] = str(reason)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mtbench.board import summary
+from mtbench.board import values
 from mtbench.evaluation import comparison
 from mtbench.evaluation.comparison import Estimates, Sample
 from mtbench.files import dump_canonical_json
@@ -17,16 +17,14 @@ from mtbench.files import dump_canonical_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mtbench.board.groups import Group
     from mtbench.board.resamples import Resamples
-    from mtbench.board.summary import Group
-    from mtbench.record.form import Record
+    from mtbench.record.form import MetricPart, Record
     from mtbench.schema import Task
 
     _Samples = Mapping[str, Mapping[str, Sample | None]]
 
-REFERENCE = "single-task"
-AREAS = ("auc", "gauc")
-CHANCE = 0.5
+RANKED_SEEDS = 5
 UNDEFINED_AT_MOST = 0.1
 
 
@@ -55,7 +53,7 @@ class Pair(NamedTuple):
 
 
 class Placing(NamedTuple):
-    """Where a record stands on one task.
+    """A record's place on one task.
 
     ``value`` is the mean over seeds of the primary metric on test, None if undefined; without resamples its interval is
     the seeds' alone, and a single seed without resamples has none: all three are equal. ``ranks`` are the first and the
@@ -75,13 +73,14 @@ class Ranking(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """A record against the single-task reference of the same inputs and budget.
+    """A record against a record of its baseline, the model that it names, with the same inputs and kind of budget.
 
-    ``tasks`` are the relative changes of the primary metrics, 0.01 being 1 % better, and ``mean`` is delta-m. AUC and
-    GAUC count from 0.5, other metrics from 0. Where either has no resamples the intervals are those of the seeds alone.
+    ``tasks`` are the relative changes of the primary metrics, 0.01 being 1 % better, and ``mean`` is delta-m. A metric
+    counts from its chance level, or from 0 if it has none. Where either has no resamples the intervals are those of the
+    seeds alone.
     """
 
-    reference: str
+    baseline: str
     tasks: dict[str, Interval]
     mean: Interval
 
@@ -90,7 +89,7 @@ class Standings(NamedTuple):
     """What may be said of a group; ``tasks`` by name, in the group's order, ``transfer`` by ``file_stem``.
 
     ``overall`` ranks the mean improvement, the share of the way from the constant predictor to a perfect model.
-    ``transfer`` has the records with a value of every task for which there is a reference.
+    ``transfer`` has the records with a value of every task for which there is a record of their baseline.
     """
 
     tasks: dict[str, Ranking]
@@ -99,28 +98,29 @@ class Standings(NamedTuple):
 
 
 @np.errstate(over="ignore", invalid="ignore")  # values near the largest number give no interval, and nothing to say
-def standings(group: Group, resamples: Mapping[str, Resamples]) -> Standings:
+def compute_standings(group: Group, resamples: Mapping[str, Resamples]) -> Standings:
     """Return the standings of a group; ``resamples`` by ``file_stem`` may lack some records and have others."""
     seen = _Seen({path.stem: record for record, path in group.written}, resamples)
     tasks = group.recipe.tasks
-    samples = {task.name: seen.samples(task) for task in tasks}
-    signs = {task.name: _sign(group.records, task) for task in tasks}
+    samples = {task.name: seen.collect(task) for task in tasks}
+    signs = {task.name: _find_sign(group.records, task) for task in tasks}
+    overall = _average_tasks(tasks, samples, seen)
     return Standings(
-        {name: _ranking(found, seen, signs[name], "no value on test") for name, found in samples.items()},
-        _ranking(_overall(tasks, samples, seen), seen, 1.0, "not every task has a value and a constant predictor"),
-        _transfers(tasks, samples, signs, seen),
+        {name: _rank(of_task, seen, signs[name], "no value on test") for name, of_task in samples.items()},
+        _rank(overall, seen, 1.0, "not every task has a value and a constant predictor"),
+        _measure_transfer(tasks, samples, seen),
     )
 
 
-def pair(first: Record, second: Record, resamples: Mapping[str, Resamples]) -> dict[str, Pair]:
+def compare_pair(first: Record, second: Record, resamples: Mapping[str, Resamples]) -> dict[str, Pair]:
     """Return the effect on each task that both have a value of, ranked or not; both must have joint resamples."""
     seen = _Seen({record.file_stem: record for record in (first, second)}, resamples)
-    found = {}
+    pairs = {}
     for task in first.recipe.tasks:
-        samples = {stem: sample for stem, sample in seen.samples(task).items() if sample and sample.replicates.size}
+        samples = {stem: sample for stem, sample in seen.collect(task).items() if sample and sample.replicates.size}
         if len(samples) == 2:  # noqa: PLR2004
-            [found[task.name]] = _pairs(samples, seen, _sign([first, second], task))
-    return found
+            [pairs[task.name]] = _compare_all(samples, seen, _find_sign([first, second], task))
+    return pairs
 
 
 class _Seen:
@@ -133,40 +133,40 @@ class _Seen:
             for stem, record in records.items()
             if stem in resamples and resamples[stem].predictions == record.predictions.sha256
         }
-        drawn = {stem: (each.draws, each.count, each.clusters, each.number) for stem, each in own.items()}
+        drawn = {stem: (one.draws, one.count, one.clusters, one.number) for stem, one in own.items()}
         usual = max(Counter(drawn.values()).items(), key=itemgetter(1), default=(("", 0, "users", 0), 0))[0]
-        self.joint = {stem: each for stem, each in own.items() if drawn[stem] == usual}
+        self.joint = {stem: one for stem, one in own.items() if drawn[stem] == usual}
         self.unit: str = usual[2]
         self.clusters: int = usual[3]
         self._others = own.keys() - self.joint.keys()
 
-    def seeds(self, stem: str) -> int:
+    def count_seeds(self, stem: str) -> int:
         """Return the number of seeds."""
         return len(self.records[stem].recipe.seeds)
 
-    def samples(self, task: Task) -> dict[str, Sample | None]:
+    def collect(self, task: Task) -> dict[str, Sample | None]:
         """Return the samples of a task; None where any seed has no value."""
         return {stem: self._sample(stem, task) for stem in self.records}
 
     def _sample(self, stem: str, task: Task) -> Sample | None:
-        values = summary.values(self.records[stem], task.name, task.primary)
-        if summary.spread(values) is None or len(values) != self.seeds(stem):
+        numbers = values.list_values(self.records[stem], task.name, task.primary)
+        if values.summarize(numbers) is None or len(numbers) != self.count_seeds(stem):
             return None
-        found = self.joint[stem].tasks.get(task.name) if stem in self.joint else None
-        replicates = np.array(found.values if found and found.metric == task.primary else [], float)
-        return Sample(np.array(values, float), self.usable(replicates))
+        drawn = self.joint[stem].tasks.get(task.name) if stem in self.joint else None
+        replicates = np.array(drawn.values if drawn and drawn.metric == task.primary else [], float)
+        return Sample(np.array(numbers, float), self.keep_usable(replicates))
 
-    def usable(self, replicates: np.ndarray) -> np.ndarray:
+    def keep_usable(self, replicates: np.ndarray) -> np.ndarray:
         """Return the replicates, none of them if too many have no value or there is nothing to resample."""
         undefined = np.isnan(replicates).mean() if replicates.size else 1.0
         return replicates if self.clusters > 1 and undefined <= UNDEFINED_AT_MOST else np.empty(0)
 
-    def unranked(self, stem: str, sample: Sample | None, missing: str) -> str:
+    def explain(self, stem: str, sample: Sample | None, missing: str) -> str:
         """Return why a record is unranked, empty if it is ranked; ``missing`` says why there is no sample."""
         if sample is None:
             return missing
-        if (seeds := self.seeds(stem)) < summary.RANKED_SEEDS:
-            return f"{seeds} seed{'s' if seeds > 1 else ''}, {summary.RANKED_SEEDS} are needed"
+        if (seeds := self.count_seeds(stem)) < RANKED_SEEDS:
+            return f"{seeds} seed{'s' if seeds > 1 else ''}, {RANKED_SEEDS} are needed"
         if stem in self._others:
             return "its resamples are of other test rows, or drawn otherwise, than those of the other records"
         if stem not in self.joint:
@@ -174,86 +174,117 @@ class _Seen:
         return "" if sample.replicates.size else f"more than {UNDEFINED_AT_MOST:.0%} of the resamples have no value"
 
 
-def _sign(records: Sequence[Record], task: Task) -> float:
-    part = summary.metric_part(records, task.primary)
+def _find_sign(records: Sequence[Record], task: Task) -> float:
+    part = values.find_metric(records, task.primary)
     return -1.0 if part and not part.higher_is_better else 1.0
 
 
-def _ranking(samples: Mapping[str, Sample | None], seen: _Seen, sign: float, missing: str) -> Ranking:
-    reasons = {stem: seen.unranked(stem, sample, missing) for stem, sample in samples.items()}
+def _rank(samples: Mapping[str, Sample | None], seen: _Seen, sign: float, missing: str) -> Ranking:
+    reasons = {stem: seen.explain(stem, sample, missing) for stem, sample in samples.items()}
     valued = {stem: sample for stem, sample in samples.items() if sample}
-    values = dict(zip(valued, _intervals(comparison.means(list(valued.values()), seen.clusters)), strict=True))
+    means = comparison.means(list(valued.values()), seen.clusters)
+    intervals = dict(zip(valued, _list_intervals(means), strict=True))
     ranked = {stem: sample for stem, sample in valued.items() if not reasons[stem]}
-    pairs = _pairs(ranked, seen, sign)
+    pairs = _compare_all(ranked, seen, sign)
     effects, adjusted = (np.array(column) for column in ([p.effect.mean for p in pairs], [p.adjusted for p in pairs]))
-    found = comparison.rank_intervals(effects, adjusted, len(ranked)).tolist()
-    ranks = {stem: (first, last) for stem, (first, last) in zip(ranked, found, strict=True)}
+    ends = comparison.rank_intervals(effects, adjusted, len(ranked)).tolist()
+    ranks = {stem: (first, last) for stem, (first, last) in zip(ranked, ends, strict=True)}
     return Ranking(
-        {stem: Placing(values.get(stem), ranks.get(stem), reason) for stem, reason in reasons.items()}, pairs
+        {stem: Placing(intervals.get(stem), ranks.get(stem), reason) for stem, reason in reasons.items()}, pairs
     )
 
 
-def _pairs(samples: Mapping[str, Sample], seen: _Seen, sign: float) -> list[Pair]:
+def _compare_all(samples: Mapping[str, Sample], seen: _Seen, sign: float) -> list[Pair]:
     if not samples:
         return []
-    found = comparison.differences(list(samples.values()), seen.clusters)
-    adjusted = comparison.holm(found.p)
-    effects = _intervals(found if sign > 0 else found._replace(mean=-found.mean, low=-found.high, high=-found.low))
-    columns = (column.tolist() for column in (found.p, adjusted, found.clusters, found.seeds))
+    estimates = comparison.differences(list(samples.values()), seen.clusters)
+    adjusted = comparison.holm(estimates.p)
+    signed = estimates
+    if sign < 0:
+        signed = estimates._replace(mean=-estimates.mean, low=-estimates.high, high=-estimates.low)
+    columns = (column.tolist() for column in (estimates.p, adjusted, estimates.clusters, estimates.seeds))
     return [
         Pair(first, second, effect, p, holm, {seen.unit: clusters, "seeds": seeds})
         for (first, second), effect, p, holm, clusters, seeds in zip(
-            combinations(samples, 2), effects, *columns, strict=True
+            combinations(samples, 2), _list_intervals(signed), *columns, strict=True
         )
     ]
 
 
-def _intervals(found: Estimates) -> list[Interval]:
-    return list(map(Interval, found.mean.tolist(), found.low.tolist(), found.high.tolist()))
+def _list_intervals(estimates: Estimates) -> list[Interval]:
+    return list(map(Interval, estimates.mean.tolist(), estimates.low.tolist(), estimates.high.tolist()))
 
 
-def _overall(tasks: Sequence[Task], samples: _Samples, seen: _Seen) -> dict[str, Sample | None]:
+def _average_tasks(tasks: Sequence[Task], samples: _Samples, seen: _Seen) -> dict[str, Sample | None]:
     """Return the samples of the mean improvement; the constant predictor's values count as known."""
-    found: dict[str, Sample | None] = dict.fromkeys(seen.records)
-    for stem, own in _whole(tasks, samples).items():
+    averages: dict[str, Sample | None] = dict.fromkeys(seen.records)
+    for stem, own in _keep_whole(tasks, samples).items():
         record = seen.records[stem]
-        constants = [summary.bound(record, "constant", task.name, task.primary) for task in tasks]
+        constants = [values.find_bound(record, "constant", task.name, task.primary) for task in tasks]
         known = [constant for constant in constants if constant is not None]
-        if summary.improvement(record) is not None and len(known) == len(tasks):
+        if values.average_improvement(record) is not None and len(known) == len(tasks):
             bests = [record.recipe.metrics[task.primary].best for task in tasks]
             mean = comparison.mean_share(own, known, bests)
-            found[stem] = mean._replace(replicates=seen.usable(mean.replicates))
-    return found
+            averages[stem] = mean._replace(replicates=seen.keep_usable(mean.replicates))
+    return averages
 
 
-def _whole(tasks: Sequence[Task], samples: _Samples) -> dict[str, list[Sample]]:
+def _keep_whole(tasks: Sequence[Task], samples: _Samples) -> dict[str, list[Sample]]:
     """Return the samples of the records that have one of every task."""
-    own = {stem: [samples[task.name][stem] for task in tasks] for stem in samples[tasks[0].name]}
-    return {stem: [each for each in found if each] for stem, found in own.items() if all(found)}
+    whole = {}
+    for stem in samples[tasks[0].name]:
+        own = [sample for task in tasks if (sample := samples[task.name][stem])]
+        if len(own) == len(tasks):
+            whole[stem] = own
+    return whole
 
 
-def _transfers(
-    tasks: Sequence[Task], samples: _Samples, signs: Mapping[str, float], seen: _Seen
-) -> dict[str, Transfer]:
-    whole = _whole(tasks, samples)
-    origins = [CHANCE if task.primary.startswith(AREAS) else 0.0 for task in tasks]
-    references: dict[str, str] = {}
-    for stem, own in sorted(whole.items(), key=lambda each: seen.seeds(each[0]) < summary.RANKED_SEEDS):
-        above = all(sample.seeds.mean() > origin for sample, origin in zip(own, origins, strict=True))
-        if seen.records[stem].recipe.model.name == REFERENCE and above:
-            references.setdefault(_terms(seen.records[stem]), stem)
-    found = {}
+def _measure_transfer(tasks: Sequence[Task], samples: _Samples, seen: _Seen) -> dict[str, Transfer]:
+    whole = _keep_whole(tasks, samples)
+    metrics = [values.find_metric(seen.records.values(), task.primary) for task in tasks]
+    origins = [0.0 if metric is None or metric.chance is None else metric.chance for metric in metrics]
+    # away from chance is better, whichever way that is; from 0, only where higher is better
+    signs = [-1.0 if metric and metric.chance is None and not metric.higher_is_better else 1.0 for metric in metrics]
+    baselines = _find_baselines(whole, metrics, seen)
+    transfer = {}
     for stem, own in whole.items():
-        reference = references.get(_terms(seen.records[stem]), stem)
-        if reference != stem:
-            changes = comparison.changes(own, whole[reference], list(signs.values()), origins, seen.clusters)
-            *each, mean = _intervals(changes)
-            found[stem] = Transfer(reference, dict(zip(signs, each, strict=True)), mean)
-    return found
+        record = seen.records[stem]
+        baseline = baselines.get((record.baseline, _list_terms(record)), stem)
+        if baseline != stem:
+            changes = comparison.changes(own, whole[baseline], signs, origins, seen.clusters)
+            *by_task, mean = _list_intervals(changes)
+            transfer[stem] = Transfer(
+                baseline, {task.name: change for task, change in zip(tasks, by_task, strict=True)}, mean
+            )
+    return transfer
 
 
-def _terms(record: Record) -> str:
-    """Return what a record shares with its reference: what all models were given, and the kind of budget."""
+def _find_baselines(
+    whole: Mapping[str, Sequence[Sample]], metrics: Sequence[MetricPart | None], seen: _Seen
+) -> dict[tuple[str | None, str], str]:
+    """Return the record of each model that others name as their baseline, by its name and its terms.
+
+    One with enough seeds to be ranked goes before others; one that is no better than chance is none.
+    """
+    named = {record.baseline for record in seen.records.values()}
+    baselines: dict[tuple[str | None, str], str] = {}
+    for stem in sorted(whole, key=lambda stem: seen.count_seeds(stem) < RANKED_SEEDS):
+        record = seen.records[stem]
+        good = all(_beats_chance(sample, metric) for sample, metric in zip(whole[stem], metrics, strict=True))
+        if record.recipe.model.name in named and good:
+            baselines.setdefault((record.recipe.model.name, _list_terms(record)), stem)
+    return baselines
+
+
+def _beats_chance(sample: Sample, metric: MetricPart | None) -> bool:
+    mean = float(sample.seeds.mean())
+    if metric is None or metric.chance is None:
+        return mean > 0
+    return mean > metric.chance if metric.higher_is_better else mean < metric.chance
+
+
+def _list_terms(record: Record) -> str:
+    """Return what a record shares with its baseline: the inputs that all models have, and the kind of budget."""
     inputs = record.recipe.inputs
-    given = [part.model_dump(mode="json", exclude={"provenance"}) for part in inputs.pooled]
-    return dump_canonical_json([inputs.warmup, given, record.recipe.budget.kind])
+    pooled = [part.model_dump(mode="json", exclude={"provenance"}) for part in inputs.pooled]
+    return dump_canonical_json([inputs.warmup, pooled, record.recipe.budget.kind])

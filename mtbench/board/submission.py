@@ -20,30 +20,31 @@ README = """\
 
 Record {stem}{benchmark}.
 
-- predictions: {rows:,} rows, sha256 {sha256}; they were judged here and gave the record's numbers to {difference:g}
+- predictions: {rows:,} rows, sha256 {sha256}
+- largest difference of a metric computed again from them: {difference:g}
 - to train a seed of it again: `mtbench board verify {stem}.json`
 """
 MOMENT = (1980, 1, 1, 0, 0, 0)
 """Time of every file in the archive, so that the same record gives the same bytes."""
 
 
-def pack(found: Inspection, registry: Registry, out: Path) -> Path:
+def pack(inspection: Inspection, registry: Registry, out: Path) -> Path:
     """Write an archive to unpack in a board's folder: the record, its resamples and what to read; return its path.
 
     The record must have been inspected with its predictions. Its badge is *claimed* until somebody else has checked it.
     """
-    record = found.record
-    assert found.check is not None
+    record, record_path, check, _ = inspection
+    assert check is not None
     benchmark = record.recipe.benchmark
     text = README.format(
         model=record.recipe.model.name, dataset=record.recipe.dataset.name, stem=record.file_stem,
         benchmark=f" of benchmark {benchmark.name}, sha256 {benchmark.sha256}" if benchmark else "",
-        rows=record.predictions.rows, sha256=record.predictions.sha256, difference=found.check.difference,
+        rows=record.predictions.rows, sha256=record.predictions.sha256, difference=check.difference,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records = folder / "records"
-        written = store.Written(record, found.path)
+        written = store.Written(record, record_path)
         store.copy(written, records)
         resamples.write(resamples.make(written, registry), records)
         (folder / f"{record.file_stem}.md").write_text(text, encoding="utf-8")

@@ -5,17 +5,28 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from mtbench.board import summary
+from mtbench.board.values import (
+    BOUNDS,
+    average_improvement,
+    explain_undefined,
+    find_bound,
+    find_metric,
+    list_bounds,
+    list_values,
+    summarize,
+)
+from mtbench.board.wording import UNDEFINED, choose_format, show_spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mtbench.board.summary import Group, Split
+    from mtbench.board.groups import Group
+    from mtbench.board.values import JudgedSplit
     from mtbench.board.whiskers import Whisker
     from mtbench.record.form import Record
     from mtbench.schema import Task
 
-SPLITS: dict[Split, str] = {"test": "test", "valid": "validation"}
+SPLIT_NAMES: dict[JudgedSplit, str] = {"test": "test", "valid": "validation"}
 
 
 class Column(NamedTuple):
@@ -29,7 +40,7 @@ class Column(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A cell: its text, or the number of the note that says why there is none.
+    """What a cell shows: its text, or the number of the note that says why there is none.
 
     It is sorted by ``number``; ``seeds`` lists every seed's value in full. Where the table has them, ``interval`` is
     the 95 % interval, ``whisker`` its drawing, and ``ranks`` the rank interval.
@@ -85,93 +96,91 @@ class Table(NamedTuple):
         return any(value.deviation for line in self.lines for value in line.values)
 
 
-def primary_columns(group: Group) -> list[Column]:
+def list_primary_columns(group: Group) -> list[Column]:
     """Return the primary metric of every task."""
-    return [_column(group, task, task.primary) for task in group.recipe.tasks]
+    return [_make_column(group, task, task.primary) for task in group.recipe.tasks]
 
 
-def all_columns(group: Group, task: Task) -> list[Column]:
+def list_all_columns(group: Group, task: Task) -> list[Column]:
     """Return every metric of a task, the primary first; a metric of two versions has two columns."""
-    found = {
+    versions = {
         (name, part.version): part.higher_is_better
         for record in group.records
         for name, part in record.recipe.metrics.items()
         if name in record.results.get(task.name, {})
     }
-    names = [name for name, _ in found]
+    names = [name for name, _ in versions]
     return [
-        Column(task, name, version, found[name, version], f"{name} (v{version})" if names.count(name) > 1 else name)
-        for name, version in sorted(found, key=lambda each: (each[0] != task.primary, each))
+        Column(task, name, version, versions[name, version], f"{name} (v{version})" if names.count(name) > 1 else name)
+        for name, version in sorted(versions, key=lambda key: (key[0] != task.primary, key))
     ]
 
 
-def _column(group: Group, task: Task, metric: str) -> Column:
-    found = summary.metric_part(group.records, metric)
-    version, higher = (found.version, found.higher_is_better) if found else (0, True)
+def _make_column(group: Group, task: Task, metric: str) -> Column:
+    part = find_metric(group.records, metric)
+    version, higher = (part.version, part.higher_is_better) if part else (0, True)
     return Column(task, metric, version, higher, metric)
 
 
-def table(group: Group, columns: list[Column], split: Split, notes: Notes) -> Table:
+def make_table(group: Group, columns: list[Column], split: JudgedSplit, notes: Notes) -> Table:
     """Return the means over seeds of every record and bound; what has none gets a note."""
     records = group.records
-    values = [[_value(record, column, split, notes) for record in records] for column in columns]
+    values = [[_make_value(record, column, split, notes) for record in records] for column in columns]
     lines = [
         Line(record.recipe.model.name, [column[index] for column in values], index)
         for index, record in enumerate(records)
     ]
-    return Table(columns, lines, _bounds(records, columns, split, notes))
+    return Table(columns, lines, _make_bounds(records, columns, split, notes))
 
 
-def _value(record: Record, column: Column, split: Split, notes: Notes) -> Value:
-    row = summary.values(record, column.task.name, column.metric, split) if _computed(record, column) else []
-    spread = summary.spread(row)
+def _make_value(record: Record, column: Column, split: JudgedSplit, notes: Notes) -> Value:
+    row = list_values(record, column.task.name, column.metric, split) if _has_column(record, column) else []
+    spread = summarize(row)
     if spread is None:
-        reason = summary.reasons(record, column.task.name, column.metric, split)
-        return Value(summary.UNDEFINED, note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}"))
-    mean, deviation = summary.texts(spread)
+        reason = explain_undefined(record, column.task.name, column.metric, split)
+        return Value(UNDEFINED, note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}"))
+    mean, deviation = show_spread(spread)
     seeds = "; ".join(f"seed {seed}: {value}" for seed, value in zip(record.recipe.seeds, row, strict=False))
     return Value(mean, deviation, spread.mean, seeds)
 
 
-def _computed(record: Record, column: Column) -> bool:
+def _has_column(record: Record, column: Column) -> bool:
     """Return whether the record has the column's metric in the column's version."""
     part = record.recipe.metrics.get(column.metric)
     return part is not None and part.version == column.version
 
 
-def _bounds(records: Sequence[Record], columns: list[Column], split: Split, notes: Notes) -> list[Line]:
+def _make_bounds(records: Sequence[Record], columns: list[Column], split: JudgedSplit, notes: Notes) -> list[Line]:
     """Return the lines of the constant predictor and the optima; records that disagree on one have a line each."""
     lines = []
-    for kind in summary.bound_kinds(records):
-        name, explanation = summary.BOUNDS.get(kind, (kind, ""))
+    for kind in list_bounds(records):
+        name, explanation = BOUNDS.get(kind, (kind, ""))
         missing = f"{name}: no value in the record"
-        found = [_bound_values(records, kind, column, split) for column in columns]
+        by_column = [_list_bound_values(records, kind, column, split) for column in columns]
         improvement = next(
-            (share for record in records if (share := summary.improvement(record, kind)) is not None), None
+            (share for record in records if (share := average_improvement(record, kind)) is not None), None
         )
-        for each in zip_longest(*found, fillvalue=Value("")):
-            values = [
-                Value(summary.UNDEFINED, note=notes.number(missing)) if value is None else value for value in each
-            ]
+        for line in zip_longest(*by_column, fillvalue=Value("")):
+            values = [Value(UNDEFINED, note=notes.number(missing)) if value is None else value for value in line]
             lines.append(Line(name, values, explanation=explanation, improvement=improvement))
     return lines
 
 
-def _bound_values(records: Sequence[Record], kind: str, column: Column, split: Split) -> list[Value | None]:
+def _list_bound_values(records: Sequence[Record], kind: str, column: Column, split: JudgedSplit) -> list[Value | None]:
     """Return a bound as each record has it, without repetition; a single None where none has it."""
-    found = [
-        summary.bound(record, kind, column.task.name, column.metric, split)
+    values = [
+        find_bound(record, kind, column.task.name, column.metric, split)
         for record in records
-        if _computed(record, column)
+        if _has_column(record, column)
     ]
-    texts = {format(value, summary.form(value)): value for value in found if value is not None}
+    texts = {format(value, choose_format(value)): value for value in values if value is not None}
     return [Value(text, number=value) for text, value in texts.items()] or [None]
 
 
-def every_metric(group: Group, notes: Notes) -> list[tuple[Task, str, Table]]:
+def tabulate_all_metrics(group: Group, notes: Notes) -> list[tuple[Task, str, Table]]:
     """Return every metric of every task, on test and on validation."""
     return [
-        (task, label, table(group, all_columns(group, task), split, notes))
+        (task, label, make_table(group, list_all_columns(group, task), split, notes))
         for task in group.recipe.tasks
-        for split, label in SPLITS.items()
+        for split, label in SPLIT_NAMES.items()
     ]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from mtbench.board import checks, recipes
-from mtbench.board.admission import SAME_PLATFORM, gap, unknown_code
-from mtbench.board.consistency import contradictions
-from mtbench.board.environments import packages
+from mtbench.board.admission import SAME_PLATFORM, find_unknown_code, measure_gap
+from mtbench.board.consistency import find_contradictions
+from mtbench.board.environments import list_packages
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.record import store
@@ -41,7 +41,7 @@ class Value(NamedTuple):
     @property
     def gap(self) -> float:
         """How far they lie apart."""
-        return gap(self.recorded, self.again)
+        return measure_gap(self.recorded, self.again)
 
 
 class Verification(NamedTuple):
@@ -67,7 +67,7 @@ class Verification(NamedTuple):
         return self.worst.gap <= self.tolerance
 
     def check(self, environment: dict[str, str]) -> Check:
-        """Return what a board keeps of it."""
+        """Return the check that a board keeps of it."""
         return checks.make(
             self.record, "re-run", environment, [self.seed], difference=self.worst.gap, tolerance=self.tolerance
         )
@@ -88,7 +88,7 @@ def verify(
     Raises MTBenchError if the record contradicts itself or the data here is not the record's.
     """
     record = store.read(path)
-    if reasons := contradictions(record):
+    if reasons := find_contradictions(record):
         raise MTBenchError("\n".join(f"{path.name}: {reason}" for reason in reasons))
     recipe = record.recipe
     seed = random.choice(recipe.seeds) if seed is None else seed  # noqa: S311 - no secret
@@ -99,22 +99,22 @@ def verify(
         torch.set_num_threads(int(threads))  # sums depend on it
     device, processes = record.measured.device, record.measured.processes
     where = {"accelerator": "cpu" if device == "cpu" else "auto", "devices": processes}
-    experiment = recipes.content(recipe) | {"seeds": [seed], "training": recipe.training | where}
+    experiment = recipes.make_experiment(recipe) | {"seeds": [seed], "training": recipe.training | where}
     with tempfile.TemporaryDirectory() as folder:
         [(again, _)] = run(
             experiment, records=folder, plugins=plugins, progress=progress, budget=recipe.budget,
             tuning=record.measured.tuning, benchmark=recipe.benchmark,
         )  # fmt: skip
-    if other := _other_data(recipe, again.recipe):
+    if other := _compare_data(recipe, again.recipe):
         raise MTBenchError("\n".join(f"{path.name}: the data here is not the record's: {line}" for line in other))
-    differences = [*_platform(record, again), *unknown_code(record, registry)]
+    differences = [*_compare_platforms(record, again), *find_unknown_code(record, registry)]
     here = again.measured.environment
-    values = list(_values(record, again, seed))
-    found = Verification(record, seed, differences, values, tolerance if differences else 0.0)
-    return found, found.check(here)
+    values = list(_pair_values(record, again, seed))
+    verification = Verification(record, seed, differences, values, tolerance if differences else 0.0)
+    return verification, verification.check(here)
 
 
-def _other_data(recorded: Recipe, here: Recipe) -> list[str]:
+def _compare_data(recorded: Recipe, here: Recipe) -> list[str]:
     pairs = {
         "dataset.version": (recorded.dataset.version, here.dataset.version),
         "dataset.files": (recorded.dataset.files, here.dataset.files),
@@ -124,11 +124,11 @@ def _other_data(recorded: Recipe, here: Recipe) -> list[str]:
     return [f"{place}: {theirs}, here {mine}" for place, (theirs, mine) in pairs.items() if theirs != mine]
 
 
-def _platform(record: Record, again: Record) -> list[str]:
+def _compare_platforms(record: Record, again: Record) -> list[str]:
     """Return in what the platforms differ."""
     theirs = record.measured.environment | record.measured.versions | {"device": record.measured.device}
     mine = again.measured.environment | again.measured.versions | {"device": again.measured.device}
-    names = dict.fromkeys((*SAME_PLATFORM, "threads", "mtbench", "device", *packages(record)))
+    names = dict.fromkeys((*SAME_PLATFORM, "threads", "mtbench", "device", *list_packages(record)))
     return [
         f"{name}: {theirs.get(name)} in the record, {mine.get(name)} here"
         for name in names
@@ -136,7 +136,7 @@ def _platform(record: Record, again: Record) -> list[str]:
     ]
 
 
-def _values(record: Record, again: Record, seed: int) -> Iterable[Value]:
+def _pair_values(record: Record, again: Record, seed: int) -> Iterable[Value]:
     place = record.recipe.seeds.index(seed)
     for task, cells in record.results.items():
         for metric, cell in cells.items():

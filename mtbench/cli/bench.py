@@ -75,16 +75,16 @@ def status(
     benchmark = benchmarks.load(name)
     places = bench.status(benchmark, records, Registry.load(), dataset or (), model or ())
     if as_json:
-        print_json({"benchmark": benchmark.part.model_dump(), "rows": [_facts(place) for place in places]})
+        print_json({"benchmark": benchmark.part.model_dump(), "rows": [_list_facts(place) for place in places]})
         return
     console = stdout()
     console.print(f"{benchmark.name}  sha256 {benchmark.part.sha256[:16]}\n")
-    console.print(_grid(places))
+    console.print(_make_grid(places))
     done = sum(place.record is not None for place in places)
     console.print(f"\n{done} of {len(places)} records in {records}")
 
 
-def _facts(place: Place) -> dict[str, Any]:
+def _list_facts(place: Place) -> dict[str, Any]:
     row, record = place
     return {
         "dataset": row.frozen.dataset.name,
@@ -93,7 +93,7 @@ def _facts(place: Place) -> dict[str, Any]:
     }
 
 
-def _grid(places: Sequence[Place]) -> Table:
+def _make_grid(places: Sequence[Place]) -> Table:
     """Return a table of entries by datasets: how many seeds there are, or what there is instead."""
     datasets = list(dict.fromkeys(row.frozen.dataset.name for row, _ in places))
     cells = {

@@ -1,4 +1,4 @@
-"""``mtbench board``: a leaderboard, from the door to the site."""
+"""``mtbench board``: a leaderboard, from the admission of records to the site."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def add(record: RecordArgument, *, records: BoardOption = BOARD, plugin: PluginO
     from mtbench.registry import Registry  # noqa: PLC0415
 
     registry = Registry.load()
-    found = admission.inspect(record, registry, admission.standing(records))
-    for note in found.notes:
+    inspection = admission.inspect(record, registry, admission.read_groups(records))
+    for note in inspection.notes:
         typer.echo(f"note: {note}", err=True)
-    path = admission.add(found, records, registry)
-    typer.echo(f"{path}: {'checked' if found.check else 'claimed'}")
+    path = admission.add(inspection, records, registry)
+    typer.echo(f"{path}: {'checked' if inspection.check else 'claimed'}")
 
 
 @app.command()
@@ -91,12 +91,12 @@ def submit(
     from mtbench.registry import Registry  # noqa: PLC0415
 
     registry = Registry.load()
-    found = admission.inspect(record, registry, admission.standing(records))
-    if found.check is None:
+    inspection = admission.inspect(record, registry, admission.read_groups(records))
+    if inspection.check is None:
         raise MTBenchError(
             f"{record}: there are no predictions beside it; submit from the folder that the run wrote them to"
         )
-    path = submission.pack(found, registry, out)
+    path = submission.pack(inspection, registry, out)
     typer.echo(path)
     typer.echo(
         f"Unpack it in {records.parent} of a checkout, run `mtbench board check` there, and open a pull request. "
@@ -135,26 +135,28 @@ def verify(
     use_plugins(plugin)
     if rebuild:
         options = ["--tolerance", str(tolerance), *(["--seed", str(seed)] if seed is not None else [])]
-        raise typer.Exit(_elsewhere(record, options))
+        raise typer.Exit(_verify_elsewhere(record, options))
     from mtbench.board import checks  # noqa: PLC0415
     from mtbench.board.verify import verify as run_again  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
 
-    found, check = run_again(record, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
-    for line in found.differences:
+    verification, check = run_again(record, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
+    for line in verification.differences:
         typer.echo(f"differs: {line}", err=True)
-    stdout().print(_values(found))
-    allowed = f"within {found.tolerance:g}" if found.tolerance else "to the last bit"
-    if not found.passed:
-        worst = found.worst
+    stdout().print(_tabulate(verification))
+    allowed = f"within {verification.tolerance:g}" if verification.tolerance else "to the last bit"
+    if not verification.passed:
+        worst = verification.worst
         raise MTBenchError(
-            f"{record}: not what came out: {worst.task} {worst.metric} on {worst.split} is {worst.recorded} in the "
-            f"record and {worst.again} now; seed {found.seed} had to be the same {allowed}"
+            f"{record}: seed {verification.seed} gives other values: {worst.task} {worst.metric} on {worst.split} is "
+            f"{worst.recorded} in the record and {worst.again} now; it had to be the same {allowed}"
         )
-    typer.echo(f"{record}: seed {found.seed} is the same {allowed}; noted in {checks.write(check, record.parent)}")
+    typer.echo(
+        f"{record}: seed {verification.seed} is the same {allowed}; noted in {checks.write(check, record.parent)}"
+    )
 
 
-def _elsewhere(path: Path, options: Sequence[str]) -> int:
+def _verify_elsewhere(path: Path, options: Sequence[str]) -> int:
     """Verify a record in an environment made for it; return the exit status."""
     import subprocess  # noqa: PLC0415
 
@@ -163,20 +165,20 @@ def _elsewhere(path: Path, options: Sequence[str]) -> int:
     from mtbench.registry import Registry  # noqa: PLC0415
 
     record = store.read(path)
-    wanted = environments.requirements(record, Registry.load())
+    wanted = environments.list_requirements(record, Registry.load())
     typer.echo(f"an environment with {', '.join(wanted)}", err=True)
-    inside = environments.build(wanted, environments.python(record.measured.environment.get("python", "")))
+    inside = environments.build(wanted, environments.find_python(record.measured.environment.get("python", "")))
     typer.echo(f"verified by {inside}", err=True)
     command = [str(inside), "-m", "mtbench", "board", "verify", str(path), *options]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own words
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - no shell
 
 
-def _values(found: Verification) -> Table:
+def _tabulate(verification: Verification) -> Table:
     """Return the test values beside those of now."""
     made = table("task", "metric", "record", "now", "difference")
-    for value in found.values:
+    for value in verification.values:
         if value.split == "test":
-            texts = ["-" if each is None else f"{each:.6g}" for each in (value.recorded, value.again)]
+            texts = ["-" if number is None else f"{number:.6g}" for number in (value.recorded, value.again)]
             made.add_row(value.task, value.metric, *texts, f"{value.gap:.1g}" if value.gap else "0")
     return made
 
@@ -191,7 +193,7 @@ def export(
 ) -> None:
     """Write the tables of a board for a paper, best in bold, ties marked; or the works to cite."""
     use_plugins(plugin)
-    from mtbench.board.export import export as text_of  # noqa: PLC0415
+    from mtbench.board.export import export as write  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
 
-    typer.echo(text_of(records, Registry.load(), form, dataset or ()), nl=False)
+    typer.echo(write(records, Registry.load(), form, dataset or ()), nl=False)

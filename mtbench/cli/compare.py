@@ -37,9 +37,9 @@ def compare(
         case []:
             _fill(records, Registry.load(), as_json=as_json)
         case [first, second]:
-            _compare(_found(first, records), _found(second, records), Registry.load(), as_json=as_json)
-        case given:
-            raise MTBenchError(f"mtbench compare takes two records, or none to resample a folder, not {len(given)}")
+            _compare(_find(first, records), _find(second, records), Registry.load(), as_json=as_json)
+        case names:
+            raise MTBenchError(f"mtbench compare takes two records, or none to resample a folder, not {len(names)}")
 
 
 def _fill(records: Path, registry: Registry, *, as_json: bool) -> None:
@@ -63,7 +63,7 @@ def _fill(records: Path, registry: Registry, *, as_json: bool) -> None:
         console.print(f"{stem}: {reason}", soft_wrap=True)
 
 
-def _found(text: str, records: Path) -> Written:
+def _find(text: str, records: Path) -> Written:
     """Return the record of a file, or the one in the folder whose name begins so."""
     from mtbench.record.store import Written, read  # noqa: PLC0415
 
@@ -71,38 +71,42 @@ def _found(text: str, records: Path) -> Written:
     if not path.is_file():
         paths = [path for path in sorted(records.glob("*.json")) if path.name.startswith(text)]
         if len(paths) != 1:
-            found = f"{len(paths)} records begin" if paths else "no record begins"
-            raise MTBenchError(f"'{text}' is no file, and in {records} {found} so; give a path or more of the name")
+            count = f"{len(paths)} records begin" if paths else "no record begins"
+            raise MTBenchError(f"'{text}' is no file, and in {records} {count} so; give a path or more of the name")
         [path] = paths
     return Written(read(path), path)
 
 
 def _compare(first: Written, second: Written, registry: Registry, *, as_json: bool) -> None:
-    from mtbench.board.resamples import of_record  # noqa: PLC0415
-    from mtbench.board.standings import pair  # noqa: PLC0415
+    from mtbench.board.resamples import read_or_make  # noqa: PLC0415
+    from mtbench.board.standings import compare_pair  # noqa: PLC0415
 
     records = (first.record, second.record)
     if first.record == second.record:
         raise MTBenchError(f"both are the record {first.record.file_stem}; give two")
     _check_comparable(*records)
-    found = [of_record(each, registry) for each in (first, second)]
-    if found[0].draws != found[1].draws:
+    replicates = [read_or_make(written, registry) for written in (first, second)]
+    if replicates[0].draws != replicates[1].draws:
         raise MTBenchError(
             "the two records were resampled differently: their test rows or users differ, or NumPy draws otherwise; "
             "delete both files in the folder 'resamples' and compare again"
         )
-    pairs = pair(*records, {each.record: each for each in found})
+    pairs = compare_pair(*records, {one.record: one for one in replicates})
     if as_json:
-        print_json({"first": found[0].record, "second": found[1].record, "tasks": _facts(records, pairs)})
+        print_json(
+            {"first": replicates[0].record, "second": replicates[1].record, "tasks": _list_facts(records, pairs)}
+        )
     else:
         _show(records, pairs)
 
 
 def _check_comparable(first: Record, second: Record) -> None:
-    from mtbench.board import summary  # noqa: PLC0415
+    from mtbench.board.groups import identify  # noqa: PLC0415
+    from mtbench.board.wording import flatten  # noqa: PLC0415
 
     sides = [
-        summary.flat({key: _keyed(part) for key, part in summary.identity(r.recipe).items()}) for r in (first, second)
+        flatten({key: _key_by_name(part) for key, part in identify(record.recipe).items()})
+        for record in (first, second)
     ]
     differing = [key for key in sides[0] | sides[1] if sides[0].get(key) != sides[1].get(key)]
     if differing:
@@ -110,12 +114,12 @@ def _check_comparable(first: Record, second: Record) -> None:
         raise MTBenchError(f"the records cannot be compared: they differ in {'; '.join(texts)}")
 
 
-def _keyed(part: Any) -> Any:
+def _key_by_name(part: Any) -> Any:
     """Return the tasks, which are a list, by name."""
     return {task["name"]: task for task in part} if isinstance(part, list) else part
 
 
-def _facts(records: Sequence[Record], pairs: dict[str, Pair]) -> dict[str, Any]:
+def _list_facts(records: Sequence[Record], pairs: dict[str, Pair]) -> dict[str, Any]:
     first, second = records
     return {
         task.name: {
@@ -133,17 +137,17 @@ def _facts(records: Sequence[Record], pairs: dict[str, Pair]) -> dict[str, Any]:
 
 
 def _show(records: Sequence[Record], pairs: dict[str, Pair]) -> None:
-    from mtbench.board import summary  # noqa: PLC0415
+    from mtbench.board.wording import UNDEFINED, choose_format  # noqa: PLC0415
 
     console = stdout()
     for place, record in zip(("first", "second"), records, strict=True):
         console.print(f"{place}: {record.recipe.model.name}, {record.file_stem}")
     made = table("task", "first", "second", "effect", "p", "variance")
-    for task, facts in _facts(records, pairs).items():
+    for task, facts in _list_facts(records, pairs).items():
         if facts is None:
-            made.add_row(task, *[summary.UNDEFINED] * 5)
+            made.add_row(task, *[UNDEFINED] * 5)
             continue
-        form = summary.form(facts["first"])
+        form = choose_format(facts["first"])
         first, second = (format(facts[side], form) for side in ("first", "second"))
         mean, low, high = (format(facts["effect"][key], f"+{form}") for key in ("mean", "low", "high"))
         shares = "\n".join(f"{share:.0%} {source}" for source, share in facts["sources"].items())

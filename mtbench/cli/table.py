@@ -1,4 +1,4 @@
-"""The table that stands in the terminal after a run."""
+"""The table that the terminal shows after a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.board import summary
+from mtbench.board.groups import group_records
+from mtbench.board.labels import tell_apart
+from mtbench.board.values import (
+    BOUNDS,
+    count_unfinished,
+    explain_undefined,
+    find_bound,
+    list_bounds,
+    list_values,
+    summarize,
+)
+from mtbench.board.wording import UNDEFINED, choose_format, describe_budget, show_spread
 from mtbench.cli.options import stdout
 
 if TYPE_CHECKING:
@@ -19,7 +30,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from mtbench.board.summary import Group
+    from mtbench.board.groups import Group
+    from mtbench.board.values import Spread
     from mtbench.record.form import Record
     from mtbench.record.store import Written
     from mtbench.schema import Task
@@ -43,7 +55,7 @@ class Column(NamedTuple):
             cell_len(line) for text in (*self.head, *(cell.plain for cell in self.cells)) for line in text.split("\n")
         )
 
-    def right(self, row: int) -> Text:
+    def align(self, row: int) -> Text:
         """Return a cell against the right edge; what is padded on its right stays padded, unlike in rich."""
         cell = self.cells[row].copy()
         cell.pad_left(self.width - cell.cell_len)
@@ -54,56 +66,56 @@ class Column(NamedTuple):
 def show_results(done: Sequence[Written]) -> None:
     """Print the primary metric of every task on test, as many tables wide as the terminal needs."""
     console = stdout()
-    for group in summary.groups(done):
+    for group in group_records(done):
         _show(group, console)
 
 
 def _show(group: Group, console: Console) -> None:
     records = group.records
-    kinds = summary.bound_kinds(records)
-    names = _names(records, kinds)
-    columns = [_task_column(records, kinds, task) for task in group.recipe.tasks]
+    kinds = list_bounds(records)
+    names = _make_names(records, kinds)
+    columns = [_make_task_column(records, kinds, task) for task in group.recipe.tasks]
     columns += [
-        _column("parameters", [_count(record.measured.parameters) for record in records], kinds),
-        _column("seconds", [f"{record.measured.seconds:,.1f}" for record in records], kinds),
+        _make_column("parameters", [_show_count(record.measured.parameters) for record in records], kinds),
+        _make_column("seconds", [f"{record.measured.seconds:,.1f}" for record in records], kinds),
     ]
-    for part in _fitting(columns, console.width - names.width):
+    for part in _divide_columns(columns, console.width - names.width):
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("\n".join(names.head), overflow="fold", vertical="top")
         for column in part:
             table.add_column("\n".join(column.head), justify="right", no_wrap=True)
         for index, name in enumerate(names.cells):
-            table.add_row(name, *(column.right(index) for column in part), end_section=index == len(records) - 1)
+            table.add_row(name, *(column.align(index) for column in part), end_section=index == len(records) - 1)
         console.print()
         console.print(table)
     console.print()
-    for line in _notes(group):
+    for line in _write_notes(group):
         console.print(line, style="dim")
 
 
-def _names(records: Sequence[Record], kinds: Sequence[str]) -> Column:
+def _make_names(records: Sequence[Record], kinds: Sequence[str]) -> Column:
     """Return the first column: models with what tells them apart below, then the bounds."""
     cells = []
-    for record, settings in zip(records, summary.differences(records), strict=True):
+    for record, settings in zip(records, tell_apart(records), strict=True):
         name = Text(record.recipe.model.name, overflow="fold")
         for key, text in settings.items():
             for line in textwrap.wrap(f"{key} {text}", MODEL_WIDTH - 2):
                 name.append(f"\n  {line}", style="dim")
         cells.append(name)
-    return Column(["", "model"], cells + [Text(summary.BOUNDS.get(kind, (kind,))[0], style="dim") for kind in kinds])
+    return Column(["", "model"], cells + [Text(BOUNDS.get(kind, (kind,))[0], style="dim") for kind in kinds])
 
 
-def _task_column(records: Sequence[Record], kinds: Sequence[str], task: Task) -> Column:
+def _make_task_column(records: Sequence[Record], kinds: Sequence[str], task: Task) -> Column:
     """Return the means and deviations of a task's primary metric, aligned; the best mean bold."""
     metric = task.primary
-    spreads = [summary.spread(summary.values(record, task.name, metric)) for record in records]
-    shown = [(summary.UNDEFINED, "") if spread is None else summary.texts(spread) for spread in spreads]
+    spreads = [summarize(list_values(record, task.name, metric)) for record in records]
+    shown = [(UNDEFINED, "") if spread is None else show_spread(spread) for spread in spreads]
     for kind in kinds:
-        found = [summary.bound(record, kind, task.name, metric) for record in records]
-        known = [value for value in found if value is not None]
-        shown.append((format(known[0], summary.form(known[0])) if known else summary.UNDEFINED, ""))
+        values = [find_bound(record, kind, task.name, metric) for record in records]
+        known = [value for value in values if value is not None]
+        shown.append((format(known[0], choose_format(known[0])) if known else UNDEFINED, ""))
     shown = [(mean, f" ± {deviation}" if deviation else "") for mean, deviation in shown]
-    best = _best(records, task, spreads)
+    best = _find_best(records, task, spreads)
     cells = [
         Text(mean, style="bold" if index in best else "").append(deviation, style="not bold")
         for index, (mean, deviation) in enumerate(shown)
@@ -119,7 +131,7 @@ def _task_column(records: Sequence[Record], kinds: Sequence[str], task: Task) ->
     return Column([*textwrap.wrap(task.name, HEAD_WIDTH), *given, f"{metric}{arrow}"], cells)
 
 
-def _best(records: Sequence[Record], task: Task, spreads: Sequence[summary.Spread | None]) -> set[int]:
+def _find_best(records: Sequence[Record], task: Task, spreads: Sequence[Spread | None]) -> set[int]:
     """Return which rows have the best mean; none if there is nothing to choose from or any has a single seed."""
     known = {index: spread for index, spread in enumerate(spreads) if spread is not None}
     part = records[0].recipe.metrics.get(task.primary)
@@ -129,11 +141,11 @@ def _best(records: Sequence[Record], task: Task, spreads: Sequence[summary.Sprea
     return {index for index, spread in known.items() if spread.mean == best}
 
 
-def _column(head: str, texts: Sequence[str], kinds: Sequence[str]) -> Column:
+def _make_column(head: str, texts: Sequence[str], kinds: Sequence[str]) -> Column:
     return Column([head], [Text(text) for text in (*texts, *("" for _ in kinds))])
 
 
-def _fitting(columns: Sequence[Column], width: int) -> list[list[Column]]:
+def _divide_columns(columns: Sequence[Column], width: int) -> list[list[Column]]:
     """Divide columns into as few tables of at most this width as there can be, about equally wide."""
     widths = [column.width + GAP for column in columns]
     middles = [right - width / 2 for right, width in zip(accumulate(widths), widths, strict=True)]
@@ -145,34 +157,34 @@ def _fitting(columns: Sequence[Column], width: int) -> list[list[Column]]:
     return [[columns[index] for index in part] for part in parts if part]
 
 
-def _notes(group: Group) -> list[str]:
+def _write_notes(group: Group) -> list[str]:
     records = group.records
     counts = sorted({len(record.recipe.seeds) for record in records})
     over = f"{counts[0]} seeds" if len(counts) == 1 else "each row's seeds"
     notes = ["test rows; arrows point to better values"]
     if any(record.recipe.budget.kind == "tuned" for record in records):
-        budgets = dict.fromkeys(summary.budget(record.recipe) for record in records)
+        budgets = dict.fromkeys(describe_budget(record.recipe) for record in records)
         notes.append(f"settings: {'; '.join(budgets)}")
     if counts[-1] > 1:
         notes.append(f"± is the standard deviation over {over}; bold is the best mean,")
         notes.append("  but a difference within ± means nothing")
-    late = sum(map(summary.unfinished, records))
+    late = sum(map(count_unfinished, records))
     trained = sum(len(record.recipe.seeds) for record in records)
     if late:
         notes.append(f"{late} of {trained} trainings were best in their last epoch: more epochs may do better")
     for record in records:
         for task in group.recipe.tasks:
-            if summary.spread(summary.values(record, task.name, task.primary)) is None:
-                reason = summary.reasons(record, task.name, task.primary)
-                notes.append(f"{summary.UNDEFINED} {record.recipe.model.name}, {task.name} {task.primary}: {reason}")
+            if summarize(list_values(record, task.name, task.primary)) is None:
+                reason = explain_undefined(record, task.name, task.primary)
+                notes.append(f"{UNDEFINED} {record.recipe.model.name}, {task.name} {task.primary}: {reason}")
     return notes
 
 
-def _count(count: int | None) -> str:
-    return summary.UNDEFINED if count is None else human(count)
+def _show_count(count: int | None) -> str:
+    return UNDEFINED if count is None else shorten(count)
 
 
-def human(count: int) -> str:
+def shorten(count: int) -> str:
     """Return a count with three digits and a unit: 812, 1.23M."""
     for size, unit in UNITS:
         if count >= 0.9995 * size:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import stats
 
+from mtbench.evaluation.improvement import compute_improvement
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -66,12 +68,12 @@ def differences(samples: Sequence[Sample], clusters: int) -> Estimates:
     return _estimates(mean[first] - mean[second], joint, clusters, *parts)
 
 
-def mean_share(samples: Sequence[Sample], starts: Sequence[float], ends: Sequence[float]) -> Sample:
-    """Return the mean over samples, one per task, of the share of the way from a start to an end."""
-    start, end = (np.asarray(values)[:, None] for values in (starts, ends))
+def mean_share(samples: Sequence[Sample], constants: Sequence[float], bests: Sequence[float]) -> Sample:
+    """Return the mean improvement over samples, one per task, from the constant predictor to a perfect model."""
+    constant, best = (np.asarray(values)[:, None] for values in (constants, bests))
 
     def mean(values: np.ndarray) -> np.ndarray:
-        shares: np.ndarray = ((values - start) / (end - start)).mean(axis=0)
+        shares: np.ndarray = compute_improvement(values, constant, best).mean(axis=0)
         return shares
 
     whole = all(sample.replicates.size for sample in samples)
@@ -81,27 +83,27 @@ def mean_share(samples: Sequence[Sample], starts: Sequence[float], ends: Sequenc
 
 def changes(
     model: Sequence[Sample],
-    reference: Sequence[Sample],
+    baseline: Sequence[Sample],
     signs: Sequence[float],
     origins: Sequence[float],
     clusters: int,
 ) -> Estimates:
-    """Return the relative change against a reference of each task, positive where better, and last delta-m, their mean.
+    """Return the relative change against a baseline of each task, positive where better, and last delta-m, their mean.
 
-    One sample per task of either; a value counts from its task's origin, which the reference must exceed. Sign -1 is of
+    One sample per task of either; a value counts from its task's origin, which the baseline must exceed. Sign -1 is of
     a metric that is better when lower. Intervals are by the delta method (Maninis et al., CVPR 2019, define delta-m).
     """
-    own, base, origin, sign = _means(model), _means(reference), np.asarray(origins), np.asarray(signs)
-    each = np.vstack((np.eye(len(model)), np.full(len(model), 1 / len(model))))
-    by_model = each * (sign / (base - origin))
-    by_reference = each * (-sign * (own - origin) / (base - origin) ** 2)
-    joint = np.hstack((by_model, by_reference)) @ _joint([*model, *reference])
+    own, base, origin, sign = _means(model), _means(baseline), np.asarray(origins), np.asarray(signs)
+    averaged = np.vstack((np.eye(len(model)), np.full(len(model), 1 / len(model))))
+    by_model = averaged * (sign / (base - origin))
+    by_baseline = averaged * (-sign * (own - origin) / (base - origin) ** 2)
+    joint = np.hstack((by_model, by_baseline)) @ _joint([*model, *baseline])
     return _estimates(
-        each @ (sign * (own - base) / (base - origin)),
+        averaged @ (sign * (own - base) / (base - origin)),
         _clusters_variance(joint, clusters),
         clusters,
         _seeds_part(by_model @ np.stack([sample.seeds for sample in model])),
-        _seeds_part(by_reference @ np.stack([sample.seeds for sample in reference])),
+        _seeds_part(by_baseline @ np.stack([sample.seeds for sample in baseline])),
     )
 
 

@@ -104,17 +104,6 @@ def score(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Arra
     return value
 
 
-def improvement(value: float, constant: float, best: float) -> float:
-    """Return the share of the way from the constant predictor to a perfect model: 0 for the constant, 1 for perfect.
-
-    It has no unit, so that metrics of several tasks can be averaged. Raises UndefinedMetricError where the constant
-    predictor is perfect already.
-    """
-    if constant == best:
-        raise UndefinedMetricError(f"the constant predictor is perfect already, at {constant}")
-    return (value - constant) / (best - constant)
-
-
 class Evaluation:
     """Every metric that applies to a task's kind, for each seed, on valid and test, as their predictions come in.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mtbench.errors import MTBenchError
-from mtbench.evaluation.evaluate import best, improvement, score
+from mtbench.evaluation.evaluate import best, score
+from mtbench.evaluation.improvement import compute_improvement
 from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench.kinds import find_kind
 
@@ -71,5 +72,6 @@ class Scorer:
     def improvements(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return each task's share of the way from the constant predictor to a perfect model."""
         return {
-            name: improvement(value, self.constant[name], best(self.metrics[name])) for name, value in values.items()
+            name: compute_improvement(value, self.constant[name], best(self.metrics[name]))
+            for name, value in values.items()
         }

@@ -222,6 +222,8 @@ def planted_benchmark() -> dict:
     return {
         "name": "planted-v1",
         "about": "Generated data.",
+        "baseline": "single-task",
+        "balancer": "equal",
         "seeds": 5,
         "sweep": {"trials": 2, "heartbeat": 1},
         "datasets": [

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from mtbench.board import resamples, summary
-from mtbench.board.standings import standings
+from mtbench.board import resamples
+from mtbench.board.groups import group_records
+from mtbench.board.standings import compute_standings
 from mtbench.record import store
 
 
@@ -10,10 +11,10 @@ def test_the_records_made_are_comparisons_whose_rows_are_ranked(load, tmp_path):
     written, problems = store.read_all(tmp_path)
     replicates, others = resamples.read_all(tmp_path)
     assert problems == others == []
-    groups = summary.groups(written)
+    groups = group_records(written)
     assert [len(group.written) for group in groups] == [3, 3]
     for group in groups:
-        found = standings(group, replicates)
+        found = compute_standings(group, replicates)
         assert all(placing.ranks for placing in found.overall.placings.values())
         assert len(found.overall.pairs) == 3
 

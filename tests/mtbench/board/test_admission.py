@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtbench.board import checks, resamples
-from mtbench.board.admission import add, check_all, inspect, standing
+from mtbench.board.admission import add, check_all, inspect, read_groups
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.files import hash_file
@@ -59,10 +59,10 @@ def test_a_good_record_is_admitted_checked_and_ready_to_be_ranked(desk, registry
         add(found, board, registry)
         add(found, board, registry)
     assert check_all(board, registry, known) == (2, [])
-    looked_at, _ = checks.read_all(board)
-    assert {checks.badge(each) for each in looked_at.values()} == {"checked"}
-    assert all(len(each) == 1 for each in looked_at.values())
-    assert resamples.read_all(board)[0].keys() == looked_at.keys()
+    verified, _ = checks.read_all(board)
+    assert {checks.find_badge(each) for each in verified.values()} == {"checked"}
+    assert all(len(each) == 1 for each in verified.values())
+    assert resamples.read_all(board)[0].keys() == verified.keys()
     assert not list(board.rglob("*.parquet"))
 
 
@@ -74,7 +74,7 @@ def test_without_its_predictions_it_is_claimed(desk, registry):
     assert found.check is None
     assert found.notes == ["there are no predictions beside it, so its numbers are claimed"]
     add(found, board, registry)
-    assert checks.badge(checks.read_all(board)[0].get(written.record.file_stem, ())) == "claimed"
+    assert checks.find_badge(checks.read_all(board)[0].get(written.record.file_stem, ())) == "claimed"
 
 
 def test_a_changed_digit_is_refused(desk, registry):
@@ -274,7 +274,8 @@ def test_code_that_is_not_here_is_named(desk, registry):
 
     def change(content):
         content["recipe"]["model"]["name"] = "deep-thought"
-        content["recipe"]["model"]["provenance"] = {"distribution": "magrathea", "version": "4.2", "sha256": "f00d"}
+        content["recipe"]["model"]["provenance"] = {"distribution": "magrathea", "sha256": "f00d"}
+        content["measured"]["versions"]["magrathea"] = "4.2"
 
     found = inspect(forged(of("shared-bottom", records), change), registry, known=known)
     assert found.notes == ["model deep-thought: code of magrathea 4.2, sha256 f00d, which is not here"]
@@ -313,7 +314,7 @@ def test_a_constant_predictor_unlike_the_others_is_refused(desk, registry):
         content["bounds"]["constant"]["click"]["auc"]["test"] = [0.2]
 
     with pytest.raises(MTBenchError, match=r"bounds.constant.click.auc: 0.2, but 0.5 in"):
-        inspect(forged(of("shared-bottom", records), change), registry, standing(board), known)
+        inspect(forged(of("shared-bottom", records), change), registry, read_groups(board), known)
 
 
 def test_everything_that_is_wrong_in_a_boards_folder_is_found(desk, registry):

@@ -4,7 +4,7 @@ import pytest
 
 from mtbench import __version__
 from mtbench.board import checks
-from mtbench.board.checks import badge
+from mtbench.board.checks import find_badge
 
 
 @pytest.fixture
@@ -53,4 +53,4 @@ def test_a_changed_check_a_renamed_one_and_no_check_at_all_are_named_and_left_ou
     [([], "claimed"), (["checked"], "checked"), (["checked", "re-run", "checked"], "re-run"), (["re-run"], "re-run")],
 )
 def test_the_badge_is_the_most_that_anybody_did(check, levels, said):
-    assert badge([check(level=level) for level in levels]) == said
+    assert find_badge([check(level=level) for level in levels]) == said

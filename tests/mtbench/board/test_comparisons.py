@@ -13,8 +13,9 @@ import yaml
 from typer.testing import CliRunner
 
 from mtbench import Registry
-from mtbench.board import checks, comparisons, figures, models, recipes, resamples, summary
+from mtbench.board import checks, comparisons, figures, models, recipes, resamples
 from mtbench.board.checks import Check
+from mtbench.board.groups import group_records
 from mtbench.board.page import build
 from mtbench.cli import app
 from mtbench.experiment import load_experiment
@@ -28,7 +29,7 @@ def compare(tmp_path):
     def make():
         folder = tmp_path / "records"
         resamples.fill(folder, Registry.load())
-        (group,) = summary.groups(store.read_all(folder)[0])
+        (group,) = group_records(store.read_all(folder)[0])
         return comparisons.compare(group, resamples.read_all(folder)[0], checks.read_all(folder)[0])
 
     return make
@@ -55,24 +56,53 @@ def test_rows_leads_and_figures_are_those_of_the_standings(make_predicted, compa
     assert lead.said.endswith("cannot be told from it")
     value = overall.placings[made["mmoe"]].value
     assert rows[made["mmoe"]].improvement.interval == f"{100 * value.low:.4f} to {100 * value.high:.4f} %"
-    assert rows[made["single-task"]].delta.text == "reference"
+    assert rows[made["single-task"]].delta.text == "baseline"
     change = view.standings.transfer[made["weak"]].mean
     assert rows[made["weak"]].delta.number == change.mean < 0
-    matrix = figures.transfer(view)
+    matrix = figures.tabulate_transfer(view)
     assert {row.variant.model for row, _ in matrix.lines} == {"mmoe", "ple", "weak", "few"}
-    duels = figures.duels(view)
+    duels = figures.tabulate_duels(view)
     assert [each.title for each in duels] == ["overall", "click", "buy"]
     cells = {row.variant.model: dict(zip(duels[0].columns, line, strict=True)) for row, line in duels[0].lines}
     assert cells["mmoe"]["weak"].look.startswith("better")
     assert cells["weak"]["mmoe"].look.startswith("worse")
     assert cells["mmoe"]["ple"].unclear
     assert cells["mmoe"]["mmoe"] is None
-    ((_, lines),) = models.overview([view]).sections
-    assert {variant.model: standing.leads for variant, (standing,) in lines} == {
+    ((_, lines),) = models.make_overview([view]).sections
+    assert {variant.model: best.leads for variant, (best,) in lines} == {
         "few": False, "mmoe": True, "ple": True, "single-task": False, "weak": False,
     }  # fmt: skip
     html = (build(tmp_path / "records", tmp_path / "site").parent / view.address).read_text()
     assert lead.said in html
+
+
+def test_pages_have_delta_m_where_records_name_a_baseline_alone(make_record, tmp_path):
+    def build_of(*records):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for record in records:
+            store.write(record, folder)
+        pages = build(folder, folder / "site").parent
+        (data,) = (pages / "data").iterdir()
+        return data.read_text(), [page.read_text() for page in (pages / "records").iterdir()]
+
+    def make(model, baseline):
+        return make_record(model, {"click": {"auc": [0.7, 0.71]}}, baseline=baseline)
+
+    data, records = build_of(make("mmoe", None), make("single-task", None))
+    assert "Δm</th>" not in data
+    assert "Δm<span" not in data
+    assert "<code>baseline: MODEL</code>" in data
+    assert not any("Δm" in page for page in records)
+    data, records = build_of(make("mmoe", "ple"), make("ple", "ple"))
+    assert "% to ple" in data
+    assert "against ple with the same inputs" in data
+    assert all("Δm, to ple" in page for page in records)
+    assert "single-task" not in data
+    data, _ = build_of(make("mmoe", "absent"))
+    assert "There is no record of such a baseline yet" in data
+    data, records = build_of(make("mmoe", "ple"), make("ple", None), make("cgc", "mmoe"))
+    assert "% to baseline" in data
+    assert sum("Δm" in page for page in records) == 2
 
 
 def test_a_ranking_of_one_and_of_none_is_said_so(make_predicted, compare):
@@ -83,7 +113,7 @@ def test_a_ranking_of_one_and_of_none_is_said_so(make_predicted, compare):
 def test_without_resamples_nobody_leads(make_record):
     made = [make_record("a"), make_record("b")]
     written = [store.Written(record, Path(f"{record.file_stem}.json")) for record in made]
-    (group,) = summary.groups(written)
+    (group,) = group_records(written)
     assert {lead.said for lead in comparisons.compare(group, {}, {}).leads} == {"nobody is ranked yet"}
 
 
@@ -107,12 +137,12 @@ def test_checks_give_badges_and_stand_on_the_records_page(make_record, tmp_path)
     assert "trained again, seed 2" in pages["rerun"]
     assert "3e-07" in pages["rerun"]
     assert '<span class="badge checked">checked</span>' in pages["checked"]
-    assert "Nobody has looked again yet" in pages["claimed"]
+    assert "It has not been verified yet" in pages["claimed"]
 
 
 def test_the_experiment_on_a_records_page_is_one(make_record):
-    record = make_record("mmoe", inputs={"warmup": 0.4, "asked": [], "given": []})
-    text = recipes.experiment(record.recipe)
+    record = make_record("mmoe", inputs={"warmup": 0.4, "asked": [], "pooled": []})
+    text = recipes.write_experiment(record)
     found = load_experiment(yaml.safe_load(text))
     assert found.seeds == (0, 1, 2)
     assert found.dataset.model_dump() == {"name": "movielens-100k", "threshold": 4}
@@ -120,6 +150,8 @@ def test_the_experiment_on_a_records_page_is_one(make_record):
     assert found.split.model_dump() == record.recipe.split.settings
     assert found.training.learning_rate == record.recipe.training["learning_rate"]
     assert found.inputs.warmup == 0.4
+    assert found.baseline == "single-task"
+    assert "baseline" not in recipes.write_experiment(make_record("mmoe", baseline=None))
 
 
 def test_serve_builds_the_site_and_shows_it(make_record, tmp_path, monkeypatch):

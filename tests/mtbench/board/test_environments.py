@@ -20,7 +20,7 @@ def required(make_record):
 
     def requirements(environment, model="single-task"):
         record = make_record(model, {"click": {"auc": [0.7] * 5}}, measured={"environment": environment})
-        return environments.requirements(record, registry)
+        return environments.list_requirements(record, registry)
 
     return requirements
 
@@ -65,8 +65,8 @@ def test_an_environment_is_made_once_and_has_what_was_wanted(tmp_path, monkeypat
 
 def test_an_interpreter_of_the_records_version_is_taken_where_there_is_one(tmp_path, monkeypatch):
     here = ".".join(map(str, sys.version_info[:2]))
-    assert environments.python(f"{here}.99") == sys.executable
+    assert environments.find_python(f"{here}.99") == sys.executable
     (tmp_path / "python3.99").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert environments.python("3.99.1") == str(tmp_path / "python3.99")
-    assert environments.python("3.98.1") == sys.executable
+    assert environments.find_python("3.99.1") == str(tmp_path / "python3.99")
+    assert environments.find_python("3.98.1") == sys.executable

@@ -21,7 +21,7 @@ VALUES = {
 @pytest.fixture
 def board(tmp_path, make_record, monkeypatch):
     """Return a folder of records of which the first two cannot be told apart."""
-    monkeypatch.setattr("mtbench.board.export.standings", _standings)
+    monkeypatch.setattr("mtbench.board.export.compute_standings", _standings)
     for model, values in VALUES.items():
         store.write(make_record(model, {"click": {"auc": values}}), tmp_path)
     return tmp_path
@@ -71,6 +71,30 @@ def test_csv_has_every_cell_in_full(board, registry):
         {model: sum(values) / 5 for model, values in VALUES.items()}, abs=1e-15
     )
     assert {line["badge"] for line in lines} == {"claimed"}
+
+
+def test_delta_m_is_there_where_records_name_a_baseline(tmp_path, make_record, registry):
+    def make(folder, baseline):
+        for model, values in VALUES.items():
+            store.write(make_record(model, {"click": {"auc": values}}, baseline=baseline), tmp_path / folder)
+        return tmp_path / folder
+
+    with_it, without = make("with", "ple"), make("without", None)
+    head, _, *lines = export(with_it, registry, "markdown").split("\n\n")[1].splitlines()
+    assert head.endswith("| delta-m |")
+    rows = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines}
+    assert rows["ple"] == "\N{EN DASH}"
+    ple = sum(VALUES["ple"]) / 5
+    assert rows["mmoe"].startswith(f"{100 * (0.722 - ple) / (ple - 0.5):+.2f} %")
+    assert "relative change against ple with the same inputs" in export(with_it, registry, "latex")
+    for form in ("markdown", "latex"):
+        assert "delta" not in export(without, registry, form)
+    lines = list(csv.DictReader(io.StringIO(export(with_it, registry, "csv"))))
+    assert {line["model"]: (line["baseline"], bool(line["delta_m"])) for line in lines} == {
+        "mmoe": ("ple", True), "ple": ("ple", False), "single_task & <co>": ("ple", True),
+    }  # fmt: skip
+    lines = csv.DictReader(io.StringIO(export(without, registry, "csv")))
+    assert {(line["baseline"], line["delta_m"]) for line in lines} == {("", "")}
 
 
 def test_the_works_to_cite_are_those_of_the_cards(board, registry):

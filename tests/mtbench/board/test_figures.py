@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtbench.board.figures import Cell, _change, _duel
+from mtbench.board.figures import MatrixCell, _judge_change, _judge_pair
 from mtbench.board.standings import Interval
 
 
@@ -20,24 +20,24 @@ from mtbench.board.standings import Interval
     ],
 )
 def test_a_change_is_coloured_by_its_size_and_muted_where_it_may_be_none(mean, low, high, text, look, unclear):
-    cell = _change(Interval(mean, low, high))
+    cell = _judge_change(Interval(mean, low, high))
     assert (cell.text, cell.look, cell.unclear) == (text, look, unclear)
     assert f"{100 * high:+.1f} %".replace("-", "\N{MINUS SIGN}") in cell.hint
 
 
 def test_no_change_is_no_cell():
-    assert _change(None) is None
+    assert _judge_change(None) is None
 
 
 @pytest.mark.parametrize(
     ("p", "ahead", "cell"),
     [
-        (0.0004, True, Cell("<.001", "better than", "better-3", unclear=False)),
-        (0.0123, False, Cell(".012", "worse than", "worse-3", unclear=False)),
-        (0.05, True, Cell(".050", "cannot be told apart", "better-3", unclear=True)),
-        (1.0, False, Cell("1", "cannot be told apart", "worse-3", unclear=True)),
-        (float("nan"), True, Cell("1", "cannot be told apart", "better-3", unclear=True)),
+        (0.0004, True, MatrixCell("<.001", "better than", "better-3", unclear=False)),
+        (0.0123, False, MatrixCell(".012", "worse than", "worse-3", unclear=False)),
+        (0.05, True, MatrixCell(".050", "cannot be told apart", "better-3", unclear=True)),
+        (1.0, False, MatrixCell("1", "cannot be told apart", "worse-3", unclear=True)),
+        (float("nan"), True, MatrixCell("1", "cannot be told apart", "better-3", unclear=True)),
     ],
 )
 def test_a_duel_is_won_only_where_its_p_is_below_the_level(p, ahead, cell):
-    assert _duel(p, ahead=ahead) == cell
+    assert _judge_pair(p, ahead=ahead) == cell

@@ -98,14 +98,14 @@ def test_inputs_are_told_by_name_and_settings(site, make_record):
     asked = {
         "name": "recent",
         "settings": {"length": 20, "features": True},
-        "provenance": {"distribution": "elsewhere", "version": "2.0", "sha256": "ab" * 32},
+        "provenance": {"distribution": "elsewhere", "sha256": "ab" * 32},
         "version": 2,
         "transductive": False,
     }
     values = {"click": {"auc": [0.7, 0.71]}}
-    made = make_record("grec", values, inputs={"warmup": 0.0, "asked": [asked], "given": []})
-    given = make_record("home", values, inputs={"warmup": 0.0, "asked": [], "given": [asked]})
-    pages = site(made, given, make_record("mmoe", values), make_record("ple", values), make_record("cgc", values))
+    made = make_record("grec", values, inputs={"warmup": 0.0, "asked": [asked], "pooled": []})
+    pooled = make_record("home", values, inputs={"warmup": 0.0, "asked": [], "pooled": [asked]})
+    pages = site(made, pooled, make_record("mmoe", values), make_record("ple", values), make_record("cgc", values))
     tables = Parser(pages[f"records/{made.file_stem}.html"]).tables
     html = next(html for name, html in pages.items() if name.startswith("data/"))
     assert any(["inputs.asked", "recent length=20 features=true"] in table for table in tables)

@@ -88,11 +88,11 @@ def test_names_become_file_names_of_their_own():
         "CON",
         "mmoe.1f",
     ]
-    slugs = [addresses.slug(name) for name in names]
+    slugs = [addresses.make_slug(name) for name in names]
     assert slugs[0] == "mmoe"
     assert len(set(slugs)) == len(names)
     assert len({slug.lower() for slug in slugs}) == len(names)
     for slug in slugs:
         assert publishing._OURS.fullmatch(f"models/{slug}.html")
         assert len(slug) <= 60
-    assert addresses.slug(slugs[4]) != slugs[4]  # a name that is another's slug
+    assert addresses.make_slug(slugs[4]) != slugs[4]  # a name that is another's slug

@@ -98,7 +98,7 @@ def test_another_version_of_the_metric_is_refused(make_predicted, make_record):
 
 def test_resamples_of_a_record_are_made_once(make_predicted, tmp_path):
     written = make_predicted()
-    first = resamples.of_record(written, REGISTRY)
+    first = resamples.read_or_make(written, REGISTRY)
     written.path.with_suffix(".parquet").unlink()
-    assert resamples.of_record(written, REGISTRY) == first
+    assert resamples.read_or_make(written, REGISTRY) == first
     assert resamples.read_all(tmp_path / "records")[0] == {written.record.file_stem: first}

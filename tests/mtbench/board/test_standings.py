@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mtbench.board.groups import group_records
 from mtbench.board.resamples import Resamples
-from mtbench.board.standings import Interval, pair, standings
-from mtbench.board.summary import groups
+from mtbench.board.standings import Interval, compare_pair, compute_standings
 from mtbench.evaluation import comparison
 from mtbench.evaluation.comparison import Sample, changes, differences, holm, means
 from mtbench.record.store import Written
@@ -45,8 +45,8 @@ def made(make_record):
 
 
 def stand(*pairs):
-    (group,) = groups(Written(record, Path(f"{record.file_stem}.json")) for record, _ in pairs)
-    return standings(group, {found.record: found for _, found in pairs if found})
+    (group,) = group_records(Written(record, Path(f"{record.file_stem}.json")) for record, _ in pairs)
+    return compute_standings(group, {found.record: found for _, found in pairs if found})
 
 
 def sample(record, found, task, metric):
@@ -159,13 +159,13 @@ def test_the_constant_predictor_has_a_place(made):
     assert tie.sources == {"users": 0, "seeds": 0}
 
 
-def test_transfer_is_measured_from_the_single_task_model_of_the_same_inputs_and_budget(made):
-    reference, model = made("single-task", 0.7, 1.0), made("mmoe", 0.72, 1.1)
-    found = stand(reference, model).transfer
+def test_transfer_is_measured_from_the_baseline_of_the_same_inputs_and_budget(made):
+    baseline, model = made("single-task", 0.7, 1.0), made("mmoe", 0.72, 1.1)
+    found = stand(baseline, model).transfer
     assert list(found) == [model[0].file_stem]
     transfer = found[model[0].file_stem]
-    assert transfer.reference == reference[0].file_stem
-    samples = [[sample(*each, "click", "auc"), sample(*each, "rating", "rmse")] for each in (model, reference)]
+    assert transfer.baseline == baseline[0].file_stem
+    samples = [[sample(*each, "click", "auc"), sample(*each, "rating", "rmse")] for each in (model, baseline)]
     expected = changes(*samples, [1, -1], [0.5, 0.0], CLUSTERS)
     assert [*transfer.tasks.values(), transfer.mean] == [
         pytest.approx(each) for each in zip(expected.mean, expected.low, expected.high, strict=True)
@@ -175,12 +175,12 @@ def test_transfer_is_measured_from_the_single_task_model_of_the_same_inputs_and_
 
 
 INPUT = {"name": "rates", "settings": {}, "version": 1, "transductive": False}
-CODE = {"distribution": "mtbench", "version": "0.1.0", "sha256": "0" * 64}
+CODE = {"distribution": "mtbench", "sha256": "0" * 64}
 
 
-def test_each_record_has_its_own_reference(made):
+def test_each_record_has_its_own_baseline(made):
     tuned = {"budget": {"kind": "tuned", "trials": 5}}
-    given = {"inputs": {"warmup": 0.0, "asked": [], "given": [INPUT | {"provenance": CODE}]}}
+    pooled = {"inputs": {"warmup": 0.0, "asked": [], "pooled": [INPUT | {"provenance": CODE}]}}
     made_ = {
         name: made(model, click, **changes)
         for name, model, click, changes in (
@@ -189,26 +189,80 @@ def test_each_record_has_its_own_reference(made):
             ("tuned", "single-task", 0.65, tuned),
             ("model", "mmoe", 0.7, {}),
             ("tuned model", "mmoe", 0.7, tuned),
-            ("given model", "mmoe", 0.7, given),
+            ("model of pooled inputs", "mmoe", 0.7, pooled),
             ("undefined model", "ple", 0.7, {"rating": None}),
         )
     }
     found = stand(*made_.values()).transfer
     stems = {name: record.file_stem for name, (record, _) in made_.items()}
-    assert {name: found[stem].reference for name, stem in stems.items() if stem in found} == {
+    assert {name: found[stem].baseline for name, stem in stems.items() if stem in found} == {
         "few": stems["plain"],
         "model": stems["plain"],
         "tuned model": stems["tuned"],
     }
 
 
-def test_a_reference_no_better_than_chance_measures_nothing(made):
+def test_a_baseline_no_better_than_chance_measures_nothing(made):
     assert stand(made("single-task", 0.45), made("mmoe")).transfer == {}
+
+
+def test_records_of_one_table_may_name_different_baselines_or_none(made):
+    rows = {
+        name: made(model, click, baseline=baseline)
+        for name, model, click, baseline in (
+            ("first", "alone", 0.6, "alone"),
+            ("second", "shared", 0.65, "alone"),
+            ("third", "deep", 0.7, "shared"),
+            ("fourth", "deeper", 0.72, None),
+            ("fifth", "deepest", 0.74, "absent"),
+            ("sixth", "single-task", 0.7, "single-task"),
+        )
+    }
+    stems = {name: record.file_stem for name, (record, _) in rows.items()}
+    transfer = stand(*rows.values()).transfer
+    assert {stem: one.baseline for stem, one in transfer.items()} == {
+        stems["second"]: stems["first"],
+        stems["third"]: stems["second"],
+    }
+    first, third = (rows[name][0].mean("click", "auc") for name in ("second", "third"))
+    assert transfer[stems["third"]].tasks["click"].mean == pytest.approx((third - first) / (first - 0.5))
+
+
+@pytest.mark.parametrize(
+    ("higher", "best", "chance", "baseline", "model", "change"),
+    [
+        (True, 1.0, 0.5, 0.7, 0.72, 0.1),
+        (True, 1.0, None, 0.5, 0.6, 0.2),
+        (True, 100.0, 20.0, 30.0, 25.0, -0.5),
+        (False, 0.0, None, 1.0, 0.8, 0.2),
+        (False, 0.0, 1.0, 0.8, 0.7, 0.5),  # such as a normalized entropy: twice as far below chance would be 1
+        (False, 0.0, 1.0, 0.8, 0.9, -0.5),
+        (False, 0.0, 1.0, 1.2, 0.9, None),
+        (True, 1.0, 0.5, 0.4, 0.9, None),
+    ],
+)
+def test_changes_count_from_the_chance_level_that_the_record_names(
+    make_record, higher, best, chance, baseline, model, change
+):
+    def make(name, value):
+        record = make_record(name, {"click": {"odd": [value] * 5}}, metrics={"odd": metric})
+        return record, None
+
+    metric = {
+        "version": 1, "higher_is_better": higher, "best": best, "chance": chance,
+        "provenance": CODE,
+    }  # fmt: skip
+    one, other = make("single-task", baseline), make("mmoe", model)
+    transfer = stand(one, other).transfer
+    if change is None:
+        assert transfer == {}
+    else:
+        assert transfer[other[0].file_stem].mean.mean == pytest.approx(change)
 
 
 def test_a_pair_needs_no_rank(made):
     first, second = made("a", 0.72, seeds=1), made("b", 0.7, seeds=2, rating=None)
-    found = pair(first[0], second[0], {each.record: each for _, each in (first, second)})
+    found = compare_pair(first[0], second[0], {each.record: each for _, each in (first, second)})
     assert list(found) == ["click"]
     assert found["click"].effect.mean == pytest.approx(first[0].mean("click", "auc") - second[0].mean("click", "auc"))
     assert found["click"].adjusted == found["click"].p
@@ -216,7 +270,7 @@ def test_a_pair_needs_no_rank(made):
 
 def test_all_pairs_are_compared_in_one_go_and_as_if_alone(made, monkeypatch):
     records = [made(f"m{number}", 0.7 + number / 1000, seed=number) for number in range(30)]
-    alone = pair(records[3][0], records[20][0], {one.record: one for _, one in records})
+    alone = compare_pair(records[3][0], records[20][0], {one.record: one for _, one in records})
     sizes = []
 
     def counted(samples, clusters):

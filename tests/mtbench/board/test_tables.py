@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mtbench.board.summary import UNDEFINED, differences
+from mtbench.board.labels import tell_apart
+from mtbench.board.wording import UNDEFINED
 from tests.mtbench.board.conftest import main_tables, metric_tables, row
 
 
@@ -69,7 +70,7 @@ def test_what_may_be_compared_shares_a_table_and_is_told_apart(page, make_record
     assert names == ["mmoe experts 16", "mmoe experts 8", "ple training.learning_rate 0.01"]
 
 
-CODE = {"distribution": "mtbench", "version": "0.1.0", "sha256": "5d41402abc4b2a76b9719d911017c592"}
+CODE = {"distribution": "mtbench", "sha256": "5d41402abc4b2a76b9719d911017c592"}
 TUNED = {"kind": "tuned", "sampler": "tpe", "pruner": "median", "seed": 1000}
 SPACE = {"model.experts": {"low": 2, "high": 16, "log": False}, "training.learning_rate": [0.001, 0.01], "balancer": []}
 
@@ -85,9 +86,9 @@ def test_what_a_sweep_chose_tells_no_rows_apart_but_its_budget_does(page, make_r
         )
 
     same = [tuned("mmoe", 4, 0.001, "equal", 20), tuned("mmoe", 6, 0.01, "dwa", 20)]
-    assert [set(each) for each in differences(same)] == [set(), set()]
+    assert [set(each) for each in tell_apart(same)] == [set(), set()]
     other = [*same, tuned("ple", 4, 0.001, "equal", 40), make_record("ple", training={"max_epochs": 5})]
-    found = differences(other)
+    found = tell_apart(other)
     assert found[2]["budget"] == "tuned, 40 trials (tpe, pruner median, seed 1000)"
     assert found[3]["budget"] == "default settings"
     text = page(tuned("mmoe", 4, 0.001, "equal", 20), make_record("ple"))

@@ -68,7 +68,7 @@ def signed(content):
 @pytest.fixture
 def rich(make_record):
     """Return the content of a record that has something of everything."""
-    provenance = {"distribution": "mtbench", "version": "0.1.0", "sha256": "ab" * 16}
+    provenance = {"distribution": "mtbench", "sha256": "ab" * 16}
     run = {
         "chosen": {"click": 1, "rating": 2},
         "valid": {"click": [0.6, 0.7, 0.69], "rating": [1.1, 1.0, 0.9]},
@@ -77,12 +77,18 @@ def rich(make_record):
         "statistics": {"entropy": [0.1, 0.2, 0.3], "gate/click/0": [0.5] * 3, "gate/click/1": [0.5] * 3},
     }
     space = {"model.experts": [2, 4], "training.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
-    given = {"name": "recent", "settings": {"length": 20}, "provenance": provenance, "version": 1, "transductive": True}
+    recent = {
+        "name": "recent",
+        "settings": {"length": 20},
+        "provenance": provenance,
+        "version": 1,
+        "transductive": True,
+    }
     record = make_record(
         "single-task",
         {"click": {"auc": [0.7, 0.71, 0.7, 0.72, 0.73], "logloss": [0.4] * 5}, "rating": {"rmse": [1.0] * 5}},
         bounds={"constant": {"click": {"auc": 0.5}, "rating": {"rmse": 2.0}}, "optimum": {"click": {"auc": 0.9}}},
-        inputs={"warmup": 0.4, "asked": [given], "given": [given]},
+        inputs={"warmup": 0.4, "asked": [recent], "pooled": [recent]},
         budget={"kind": "tuned", "trials": 20, "sampler": "tpe", "seed": 1, "space": space},
         benchmark={"name": "mtbench-v1", "sha256": "ab" * 32},
         measured={

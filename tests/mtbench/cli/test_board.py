@@ -1,4 +1,4 @@
-"""A record's way through the door, as a user goes it."""
+"""A record's way onto a board, as a user goes it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_record_is_the_same_when_trained_again_and_an_edited_one_is_not(desk):
     assert "seed 1 is the same to the last bit" in out
     [check] = checks.read_all(path.parent)[0][path.stem]
     assert (check.level, check.seeds, check.difference) == ("re-run", [1], 0.0)
-    assert checks.badge([check]) == "re-run"
+    assert checks.find_badge([check]) == "re-run"
     false = edited(path)
     code, _, problem = call("verify", false, "--seed", 1)
     assert code == 1

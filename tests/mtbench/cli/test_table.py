@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtbench.board.summary import UNDEFINED
-from mtbench.cli.table import human, show_results
+from mtbench.board.wording import UNDEFINED
+from mtbench.cli.table import shorten, show_results
 from mtbench.record.store import Written
 
 TASKS = ["click", "conversion", "long_view", "follow", "comment", "a_task_with_quite_a_long_name"]
@@ -110,7 +110,7 @@ def test_two_rows_of_a_model_are_told_apart_and_names_are_no_markup(shown, make_
     ],
 )
 def test_counts_have_three_digits_and_a_unit(count, text):
-    assert human(count) == text
+    assert shorten(count) == text
 
 
 def test_trainings_that_ended_too_early_are_counted(make_record, capsys, monkeypatch):

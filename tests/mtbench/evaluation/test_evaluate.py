@@ -12,7 +12,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
-from mtbench.evaluation.evaluate import Evaluation, best, evaluate, grouped, improvement, kinds, score, version
+from mtbench.evaluation.evaluate import Evaluation, best, evaluate, grouped, kinds, score, version
 from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench.schema import Task
 from mtbench_metrics.grouped import GAUC
@@ -175,16 +175,6 @@ def test_a_value_that_is_not_finite_is_undefined():
 def test_a_metric_that_does_not_say_what_is_better_is_named():
     with pytest.raises(MTBenchError, match="metric Silent does not say"):
         best(Silent())
-
-
-def test_improvement_is_the_share_of_the_way_to_perfect():
-    assert improvement(0.5, 0.5, 1.0) == 0
-    assert improvement(0.75, 0.5, 1.0) == 0.5
-    assert improvement(0.4, 0.5, 1.0) == pytest.approx(-0.2)
-    assert improvement(3.0, 4.0, 0.0) == 0.25
-    assert improvement(5.0, 4.0, 0.0) == -0.25
-    with pytest.raises(UndefinedMetricError, match="perfect already"):
-        improvement(0.1, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("cls", [AUC, LogLoss, RMSE])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench.board import summary
+from mtbench.board.groups import group_records
+from mtbench.board.labels import tell_apart
 from mtbench.board.page import build
+from mtbench.board.wording import UNDEFINED
 from mtbench.cli.table import show_results
 from mtbench.data.columns import Columns
 from mtbench.experiment import PLACEMENT, load_experiment
@@ -106,8 +108,8 @@ def test_tables_and_pages_show_networks_and_references_side_by_side(small, tmp_p
     done = mtbench.run(small, records=tmp_path, plugins=[plugin])
     site = build(tmp_path, tmp_path / "site").parent
     pages = {record.recipe.model.name: (site / "records" / f"{path.stem}.html").read_text() for record, path in done}
-    (group,) = summary.groups(done)
-    found = zip(group.records, summary.differences(group.records), strict=True)
+    (group,) = group_records(done)
+    found = zip(group.records, tell_apart(group.records), strict=True)
     told = {record.recipe.model.name: settings for record, settings in found}
     assert told == {"mmoe": {}, "constant": {}, "means": {}, "own": told["own"]}
     assert all(key.startswith("inputs.asked") for key in told["own"])
@@ -118,7 +120,7 @@ def test_tables_and_pages_show_networks_and_references_side_by_side(small, tmp_p
     assert "not counted" in pages["own"]
     show_results(done)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("own")]
-    assert any(summary.UNDEFINED in line for line in lines)  # its parameters
+    assert any(UNDEFINED in line for line in lines)  # its parameters
 
 
 def test_the_key_of_a_reference_does_not_depend_on_balancer_and_training(small, tmp_path):
