@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters tables. Without it they stand in their first order, whole.
+// Sorts and filters tables. Without it they are whole, in their first order.
 (() => {
   const value = (cell) => {
     const number = Number.parseFloat(cell?.dataset.value);
@@ -19,9 +19,9 @@
     const sort = (head, column) => {
       const numeric = head.classList.contains("number");
       const first = head.dataset.first ?? (numeric ? "descending" : "ascending");
-      const other = first === "ascending" ? "descending" : "ascending";
-      const order = head.getAttribute("aria-sort") === first ? other : first;
-      for (const each of heads) each.removeAttribute("aria-sort");
+      const second = first === "ascending" ? "descending" : "ascending";
+      const order = head.getAttribute("aria-sort") === first ? second : first;
+      for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", order);
       for (const body of table.querySelectorAll("tbody:not(.bounds)")) {
         const rows = [...body.rows].filter((row) => !row.classList.contains("heading"));
@@ -49,11 +49,11 @@
       const asked = words.value.toLowerCase().split(/\s+/u);
       let shown = 0;
       for (const row of rows) {
-        const { kind, ranked: placed, inputs: given } = row.dataset;
+        const { kind, ranked: placed, inputs: pooled } = row.dataset;
         const kept =
           (kind === "tuned" ? tuned.checked : fixed.checked) &&
           (!ranked.checked || placed === "yes") &&
-          (!inputs.checked || given === "yes") &&
+          (!inputs.checked || pooled === "yes") &&
           asked.every((word) => texts.get(row).includes(word));
         row.hidden = !kept;
         shown += kept;
