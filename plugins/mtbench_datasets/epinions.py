@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import scipy.io
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
-from mtbench_datasets.reading import refuse_where, without_duplicates
+from mtbench_datasets.raw_files import refuse_where, without_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
