@@ -41,14 +41,14 @@ class Weighing(Aggregator):
         """Return one gradient of each parameter for those of the tasks, shape (tasks, ...) each."""
         if not gradients:
             return []
-        rows = [each.flatten(1) for each in gradients]
+        rows = [of_tasks.flatten(1) for of_tasks in gradients]
         gramian = torch.stack([row @ row.T for row in rows]).cpu().double().sum(0)
         if not gramian.isfinite().all():
             raise MTBenchError("the gradients of the tasks are not finite; lower training.learning_rate")
         moving = gramian.diagonal() > 0
         weights = torch.zeros(len(gramian), dtype=torch.float64)
         weights[moving] = self.weigh(gramian[moving][:, moving], moving) if moving.sum() > 1 else 1.0
-        return [torch.tensordot(weights.to(each), each, dims=1) for each in gradients]
+        return [torch.tensordot(weights.to(of_tasks), of_tasks, dims=1) for of_tasks in gradients]
 
     def weigh(self, gramian: Tensor, moving: Tensor) -> Tensor:
         """Return the weights of the n >= 2 gradients that are not zero, shape (n,).
@@ -63,8 +63,8 @@ class Weighing(Aggregator):
 def factor(gramian: Tensor) -> Tensor:
     """Return n vectors of n values with the same inner products, shape (n, n)."""
     values, vectors = torch.linalg.eigh(gramian)
-    found: Tensor = vectors * values.clamp(min=0).sqrt()
-    return found
+    scaled: Tensor = vectors * values.clamp(min=0).sqrt()
+    return scaled
 
 
 class _Projector(DualConeProjector):
@@ -76,8 +76,8 @@ class _Projector(DualConeProjector):
 
     def __call__(self, U: Tensor, G: Tensor) -> Tensor:  # noqa: N803 - torchjd's names
         columns = factor(G / G.trace() + RIDGE * torch.eye(len(G), dtype=G.dtype)).numpy().T
-        found: np.ndarray = np.apply_along_axis(lambda u: u + nnls(columns, -columns @ u)[0], -1, U.numpy())
-        return torch.from_numpy(found)
+        projected: np.ndarray = np.apply_along_axis(lambda u: u + nnls(columns, -columns @ u)[0], -1, U.numpy())
+        return torch.from_numpy(projected)
 
 
 class UPGrad(Weighing):
@@ -246,4 +246,4 @@ class GradDrop(Aggregator):
 
     def combine(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Return one gradient of each parameter for those of the tasks, shape (tasks, ...) each."""
-        return [self.aggregator(each.flatten(1)).view_as(each[0]) for each in gradients]
+        return [self.aggregator(of_tasks.flatten(1)).view_as(of_tasks[0]) for of_tasks in gradients]

@@ -67,11 +67,11 @@ class GradNorm(GradientBalancer):
     def _lengths(self, losses: Tensor, shared: Sequence[nn.Parameter]) -> Tensor:
         matrices = [parameter for parameter in shared if parameter.dim() > 1]
         at = matrices[-1:] if self.last_alone and matrices else list(shared)
-        found = [
+        gradients = [
             torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True, materialize_grads=True)
             for loss in losses.unbind()
         ]
-        return torch.stack([torch.cat([gradient.flatten() for gradient in each]).norm() for each in found])
+        return torch.stack([torch.cat([part.flatten() for part in of_task]).norm() for of_task in gradients])
 
     def _gradient(self, losses: Tensor, weights: Tensor, lengths: Tensor) -> Tensor:
         present = self.present(losses)

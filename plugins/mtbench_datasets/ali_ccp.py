@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
-from mtbench_datasets.reading import attach, read_batches, refuse_unless_binary
+from mtbench_datasets.raw_files import attach, read_batches, refuse_unless_binary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
-from mtbench_datasets.reading import read_delimited, refuse_unless_binary, refuse_where
+from mtbench_datasets.raw_files import read_delimited, refuse_unless_binary, refuse_where
 from mtbench_datasets.several import NameOrList, listed
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
-from mtbench_datasets.reading import attach, read_delimited, refuse_where
+from mtbench_datasets.raw_files import attach, read_delimited, refuse_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mtbench_datasets.reading import RawFile
+    from mtbench_datasets.raw_files import RawFile
 
 _HISTORY, _RATINGS, _ANIME = ("anime/anime_history.dat", "anime/anime_ratings.dat", "anime/anime_info.dat")
 _FEEDBACK = {"User_ID": pa.int64(), "Anime_ID": pa.int64(), "Feedback": pa.int64()}

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import scipy.io
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
-from mtbench_datasets.reading import refuse_where, without_duplicates
+from mtbench_datasets.raw_files import refuse_where, without_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,11 +109,11 @@ def _matrix(path: Path) -> np.ndarray:
         content = scipy.io.loadmat(path)
     except Exception as error:  # a damaged file trips scipy in many ways
         raise MTBenchError(f"{path}: {error}; {expected}") from error
-    found = {name: value for name, value in content.items() if not name.startswith("__")}
-    matrix = found.get("rating")
+    matrices = {name: value for name, value in content.items() if not name.startswith("__")}
+    matrix = matrices.get("rating")
     if matrix is None or matrix.ndim != 2 or matrix.shape[1] != len(_LARGEST) or matrix.dtype.kind not in "iu":  # noqa: PLR2004
         shown = ", ".join(
-            f"'{name}' ({value.dtype}, {' x '.join(map(str, value.shape))})" for name, value in found.items()
+            f"'{name}' ({value.dtype}, {' x '.join(map(str, value.shape))})" for name, value in matrices.items()
         )
         raise MTBenchError(f"{path}: found {shown or 'nothing'}; {expected}")
     return np.asarray(matrix, np.int64)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
-from mtbench_datasets.reading import (
+from mtbench_datasets.raw_files import (
     attach,
     read_delimited,
     read_parquet,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.kuairand_pure import USER_CODES, USER_WORDS, beijing_hour, user_features
-from mtbench_datasets.reading import attach, read_delimited, refuse_where, without_duplicates
+from mtbench_datasets.raw_files import attach, read_delimited, refuse_where, without_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.movielens_100k import with_region, with_tasks
-from mtbench_datasets.reading import attach, read_delimited, refuse_where
+from mtbench_datasets.raw_files import attach, read_delimited, refuse_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
-from mtbench_datasets.reading import attach, read_delimited, refuse_where
+from mtbench_datasets.raw_files import attach, read_delimited, refuse_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.kuairand_pure import beijing_hour
-from mtbench_datasets.reading import read_delimited, refuse_where
+from mtbench_datasets.raw_files import read_delimited, refuse_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

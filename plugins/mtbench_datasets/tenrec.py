@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
-from mtbench_datasets.reading import read_delimited, refuse_unless_binary
+from mtbench_datasets.raw_files import read_delimited, refuse_unless_binary
 from mtbench_datasets.several import NameOrList, listed
 
 if TYPE_CHECKING:

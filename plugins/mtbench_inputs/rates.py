@@ -70,7 +70,7 @@ class Rates(Input[RatesConfig]):
         seen, positive, before = np.zeros(nodes), np.zeros((nodes, tasks)), np.zeros((nodes, tasks))
         early = slice(events.seen(0))
         np.add.at(before, of_event[early], events.positive[early])
-        found = np.empty((len(of_row), 1 + 2 * tasks), np.float32)
+        numbers = np.empty((len(of_row), 1 + 2 * tasks), np.float32)
         for chunk in range(events.chunks):
             now = np.flatnonzero(rows.chunk == chunk)
             node = of_row[now]
@@ -78,11 +78,11 @@ class Rates(Input[RatesConfig]):
             mean = (positive.sum(0) + 1) / (seen.sum() + 2)
             share = (p + self.config.strength * mean) / (n + self.config.strength)
             counts = np.log10(1 + np.concatenate([n, p + before[node]], axis=1))
-            found[now] = np.concatenate([counts, _log_odds(share) - _log_odds(mean)], axis=1)
+            numbers[now] = np.concatenate([counts, _log_odds(share) - _log_odds(mean)], axis=1)
             np.add.at(seen, node, 1)
             added = slice(events.seen(chunk), events.seen(chunk + 1))
             np.add.at(positive, of_event[added], events.positive[added])
-        return found
+        return numbers
 
     def open(self, folder: Path) -> OpenedRates:
         """Return the numbers, memory-mapped."""

@@ -123,10 +123,10 @@ def _codes(features: Sequence[str], items: int, rows: Rows, columns: Columns) ->
     held_out = slice(counts["train"], counts["train"] + counts["valid"] + counts["test"])
     learned = np.delete(np.arange(len(rows.item)), held_out)
     ordered = learned[np.lexsort((rows.time[learned], rows.chunk[learned]))]
-    found, first = np.unique(rows.item[ordered], return_index=True)
+    item, first = np.unique(rows.item[ordered], return_index=True)
     places = [list(columns.meta["categorical"]).index(name) for name in features]
     codes = np.zeros((items + 1, len(features)), np.int32)
-    codes[found + 1] = columns.everything().categorical.numpy()[ordered[first]][:, places]
+    codes[item + 1] = columns.everything().categorical.numpy()[ordered[first]][:, places]
     return codes
 
 

@@ -54,8 +54,8 @@ class HashedWords:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors; zeros for a text without words."""
         words = [_WORD.findall(text.lower()) for text in texts]
-        text = np.repeat(np.arange(len(texts)), [len(found) for found in words])
-        hashes = np.fromiter((zlib.crc32(word.encode()) for found in words for word in found), np.int64, len(text))
+        text = np.repeat(np.arange(len(texts)), [len(of_text) for of_text in words])
+        hashes = np.fromiter((zlib.crc32(word.encode()) for of_text in words for word in of_text), np.int64, len(text))
         vectors = np.zeros((len(texts), self.width), np.float32)
         np.add.at(vectors, (text, (hashes >> 1) % self.width), np.where(hashes & 1, 1, -1))
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -190,16 +190,16 @@ def _encoder(config: TextConfig) -> Encoder:
         return HashedWords(config.width or HASHED_WIDTH)
     if config.encoder in _NAMED:
         return _NAMED[config.encoder]()
-    module, _, name = config.encoder.partition(":")
+    path, _, name = config.encoder.partition(":")
     try:
-        found = import_module(module)
+        module = import_module(path)
     except ImportError as error:
         raise MTBenchError(f"text encoder '{config.encoder}' cannot be imported: {error}; correct its name") from error
-    if not hasattr(found, name):
+    if not hasattr(module, name):
         raise MTBenchError(
-            f"text encoder '{config.encoder}': module '{module}' has no '{name}'{suggest(name, vars(found))}"
+            f"text encoder '{config.encoder}': module '{path}' has no '{name}'{suggest(name, vars(module))}"
         )
-    encoder = getattr(found, name)()
+    encoder = getattr(module, name)()
     if not isinstance(encoder, Encoder):
         raise MTBenchError(f"text encoder '{config.encoder}' has no width or no encode(texts); give it both")
     return encoder

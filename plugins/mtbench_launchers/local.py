@@ -90,4 +90,4 @@ def visible_gpus() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
-    return named.split(",")[:count] if named else [str(each) for each in range(count)]
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]

@@ -109,8 +109,8 @@ class NDCG(CutoffMetric):
             return discount[rows.clamp(max=depth).long()]
 
         share = blocks.positives / blocks.size
-        found = blocks.per_group(share * (gain(blocks.above + blocks.size) - gain(blocks.above)))
-        return found / gain(positives)
+        gains = blocks.per_group(share * (gain(blocks.above + blocks.size) - gain(blocks.above)))
+        return gains / gain(positives)
 
 
 class HitRate(CutoffMetric):

@@ -17,10 +17,10 @@ def hot_columns(rows: Batch, data: DataSpec) -> dict[str, sparse.csr_matrix]:
     Code 0, the unknown value, is no code: rows that have nothing else, and empty lists, are zeros.
     """
     codes, every = rows.categorical.numpy(), np.arange(len(rows))
-    found = {
+    matrices = {
         name: _hot(every, codes[:, at], (len(rows), size)) for at, (name, size) in enumerate(data.categorical.items())
     }
-    return found | {name: _multi_hot(rows.multi[name], size) for name, size in data.multi.items()}
+    return matrices | {name: _multi_hot(rows.multi[name], size) for name, size in data.multi.items()}
 
 
 def _multi_hot(lists: Ragged, size: int) -> sparse.csr_matrix:

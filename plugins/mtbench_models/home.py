@@ -187,8 +187,8 @@ def _categories(tasks: Sequence[Task], setting: Literal["funnel", "one"] | Seque
             raise MTBenchError(f"model 'home': 'categories' names '{name}', which is no task{hint}")
     for task in tasks:
         if listed.count(task.name) != 1:
-            found = "is in none" if task.name not in listed else "is there more than once"
-            raise MTBenchError(f"model 'home': task '{task.name}' {found} of the 'categories'; list each task once")
+            place = "is in none" if task.name not in listed else "is there more than once"
+            raise MTBenchError(f"model 'home': task '{task.name}' {place} of the 'categories'; list each task once")
     filled = [category for category in setting if category]
     return [next(i for i, category in enumerate(filled) if task.name in category) for task in tasks]
 

@@ -75,9 +75,9 @@ class Means(Reference):
     def predict(self, rows: Batch) -> np.ndarray:
         """Return predictions, (rows, tasks)."""
         codes = rows.categorical.numpy()
-        found = [means[codes[:, column]] for column, means in zip(self.columns, self.means, strict=True)]
+        of_rows = [means[codes[:, column]] for column, means in zip(self.columns, self.means, strict=True)]
         return np.column_stack([
-            _joined(task, self.mean[at], [means[:, at] for means in found]) for at, task in enumerate(self.data.tasks)
+            _joined(task, self.mean[at], [means[:, at] for means in of_rows]) for at, task in enumerate(self.data.tasks)
         ])  # fmt: skip
 
     @property

@@ -187,8 +187,8 @@ def _check_separator(names: Sequence[str], wanted: Collection[str], separator: s
         return
     for other, written in _SEPARATORS.items():
         if any(part.strip('" ') in wanted for name in names for part in name.split(other)):
-            found = _SEPARATORS.get(separator, repr(separator))
+            expected = _SEPARATORS.get(separator, repr(separator))
             raise MTBenchError(
-                f"{shown}: the columns are separated by {written}, not by {found}; "
+                f"{shown}: the columns are separated by {written}, not by {expected}; "
                 f"set 'separator: {written}' in the dataset's settings"
             )

@@ -223,8 +223,8 @@ class GRec(MultiTaskModel):
 
     def _decided(self, tokens: Tensor, tasks: Tensor) -> tuple[Tensor, Routing]:
         """Return the logits (batch, T) of all tasks for the tokens of some rows, and their routing."""
-        found, routing = self.mixture(self.mixing(tokens, tasks).flatten(0, 1), tasks)
-        return self.head(found.view(len(tokens), len(tasks), -1)), routing
+        mixed, routing = self.mixture(self.mixing(tokens, tasks).flatten(0, 1), tasks)
+        return self.head(mixed.view(len(tokens), len(tasks), -1)), routing
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return each task's loss, shape (tasks,), in training with the losses of the last forward's routing.
@@ -247,15 +247,15 @@ class GRec(MultiTaskModel):
         routing = self._routed()
         use = expert_use(routing, self.data.num_tasks)
         load = _shares(use.sum(0, keepdim=True))
-        found = {
+        values = {
             "router_entropy": float(entropy(routing).detach()),
             "dropped_tokens": 1 - float(routing.kept.float().mean()),
             "dead_experts": float((load == 0).sum()),
         }
         names = ("all tasks", *(task.name for task in self.data.tasks))
         for name, shares in zip(names, torch.cat([load, _shares(use)]).tolist(), strict=True):
-            found |= {f"load/{name}/{expert}": share for expert, share in enumerate(shares)}
-        return found
+            values |= {f"load/{name}/{expert}": share for expert, share in enumerate(shares)}
+        return values
 
     def _routed(self) -> Routing:
         if self.routing is None:

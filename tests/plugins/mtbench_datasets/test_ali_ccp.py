@@ -4,7 +4,7 @@ import pytest
 
 from mtbench.data.dataset import DatasetConfig
 from mtbench.errors import MTBenchError
-from mtbench_datasets import reading
+from mtbench_datasets import raw_files
 from mtbench_datasets.ali_ccp import AliCCP
 
 SKELETON, COMMON = "sample_skeleton_train.csv", "common_features_train.csv"
@@ -64,7 +64,7 @@ def test_the_last_of_a_field_counts_and_the_common_one_before_the_own(placed):
 
 @pytest.mark.parametrize("batch_bytes", [256, 1 << 20])
 def test_pieces_of_the_file_give_the_same_rows(placed, monkeypatch, batch_bytes):
-    monkeypatch.setattr(reading, "_BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(raw_files, "_BATCH_BYTES", batch_bytes)
     lines = [impression(i, i % 2, 0, "ab"[i % 3 == 0] * 2, ("205", 1000 + i, "1.0")) for i in range(300)]
     table = dataset().load(placed(dataset(), FILES | {SKELETON: lines}))
     assert table["item_id"].to_pylist() == [*range(1000, 1300), 904]

@@ -133,9 +133,9 @@ def _header(path: RawFile, delimiter: str) -> list[str]:
 def read_parquet(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
     """Return the columns named in ``types`` of a Parquet file, cast to them; none of them may have missing values."""
     try:
-        found = pyarrow.parquet.read_schema(path).names
-        if missing := [name for name in types if name not in found]:
-            raise MTBenchError(f"{path}: there is no column {', '.join(missing)}; found {', '.join(found)}")
+        names = pyarrow.parquet.read_schema(path).names
+        if missing := [name for name in types if name not in names]:
+            raise MTBenchError(f"{path}: there is no column {', '.join(missing)}; found {', '.join(names)}")
         table = pyarrow.parquet.read_table(path, columns=list(types)).cast(pa.schema(list(types.items())))
     except (pa.ArrowException, OSError) as error:
         raise MTBenchError(f"{path}: {error}") from error

@@ -7,8 +7,8 @@ import pyarrow.parquet
 import pytest
 
 from mtbench.errors import MTBenchError
-from mtbench_datasets import reading
-from mtbench_datasets.reading import (
+from mtbench_datasets import raw_files
+from mtbench_datasets.raw_files import (
     attach,
     read_batches,
     read_delimited,
@@ -104,7 +104,7 @@ def test_a_delimiter_may_have_several_characters_and_the_text_another_encoding(t
 
 
 def test_pieces_are_the_whole_and_count_their_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_BATCH_BYTES", 128)
+    monkeypatch.setattr(raw_files, "_BATCH_BYTES", 128)
     path = written(tmp_path, "".join(f'{i},"w{i},1.5\n' for i in range(100)))
     pieces = list(read_batches(path, TYPES))
     assert len(pieces) > 5
@@ -121,7 +121,7 @@ def test_pieces_are_the_whole_and_count_their_rows(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_row_is_named_in_whatever_piece_it_is(tmp_path, monkeypatch, line, message):
-    monkeypatch.setattr(reading, "_BATCH_BYTES", 128)
+    monkeypatch.setattr(raw_files, "_BATCH_BYTES", 128)
     lines = [f"{i},w,1.5" for i in range(50)]
     with pytest.raises(MTBenchError, match=rf"raw\.csv: (.*: )?{message}"):
         list(read_batches(written(tmp_path, "\n".join([*lines, line, *lines]) + "\n"), TYPES))
