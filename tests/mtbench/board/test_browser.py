@@ -62,10 +62,10 @@ def visit(chromium):
 
 @pytest.fixture
 def board(tmp_path, make_record):
-    """Build a site of five records of one dataset, one of which is tuned and one given an input."""
-    given = {
+    """Build a site of five records of one dataset, one of which is tuned and one has a pooled input."""
+    pooled = {
         "name": "recent", "settings": {}, "version": 1, "transductive": False,
-        "provenance": {"distribution": "mtbench", "version": "0.1.0", "sha256": "ab" * 16},
+        "provenance": {"distribution": "mtbench", "sha256": "ab" * 16},
     }  # fmt: skip
 
     def make(model, click, buy, seconds, measured=None, **changes):
@@ -76,7 +76,7 @@ def board(tmp_path, make_record):
     make("single-task", 0.70, 0.74, 12.0)
     make("mmoe", 0.73, 0.71, 9.0)
     make("ple", 0.72, 0.75, 100.0)
-    make("mgoe", 0.71, 0.76, 30.0, inputs={"warmup": 0.0, "asked": [], "given": [given]})
+    make("mgoe", 0.71, 0.76, 30.0, inputs={"warmup": 0.0, "asked": [], "pooled": [pooled]})
     budget = {"kind": "tuned", "trials": 3, "sampler": "tpe", "pruner": "none", "seed": 1000, "space": SPACE}
     make("aitm", 0.74, 0.77, 50.0, {"tuning": TUNING}, budget=budget)
     return build(tmp_path / "records", tmp_path / "site").parent
@@ -123,9 +123,9 @@ def test_rows_are_filtered_by_words_and_by_kind(visit, board, viewport):
     page.get_by_label("default").uncheck()
     assert shown(page) == ["aitm"]
     page.get_by_label("default").check()
-    page.get_by_label("given inputs only").check()
+    page.get_by_label("with pooled inputs only").check()
     assert shown(page) == ["mgoe"]
-    page.get_by_label("given inputs only").uncheck()
+    page.get_by_label("with pooled inputs only").uncheck()
     page.get_by_label("ranked only").check()
     assert shown(page) == []
 
@@ -186,7 +186,7 @@ def test_markup_in_every_text_of_a_record_stays_text(visit, tmp_path, make_recor
             return {f"{key}{EVIL}": poisoned(inside) for key, inside in value.items()}
         return EVIL if isinstance(value, str) else [*map(poisoned, value)] if isinstance(value, list) else value
 
-    part = {"distribution": EVIL, "version": EVIL, "sha256": EVIL}
+    part = {"distribution": EVIL, "sha256": EVIL}
     plugin = {"name": EVIL, "settings": poisoned({"a": {"b": "c"}, "d": ["e"]}), "provenance": part}
     run = {
         "chosen": {EVIL: 1}, "valid": {EVIL: [0.6, 0.7]}, "loss": {EVIL: [0.5, 0.4]}, "seconds": [1.5, 1.25],
@@ -201,16 +201,17 @@ def test_markup_in_every_text_of_a_record_stays_text(visit, tmp_path, make_recor
         bounds={"constant": {EVIL: {"auc": 0.5}}, EVIL: {EVIL: {"auc": 0.6}}},
         undefined={EVIL: EVIL},
         settings=plugin["settings"],
-        mtbench=EVIL,
+        baseline=EVIL,
+        engine=part,
         balancer=plugin,
         dataset=plugin | {"version": 1, "files": {EVIL: EVIL}},
         split={"settings": {EVIL: EVIL}, "rows": {EVIL: 1}, "fingerprints": {EVIL: EVIL}},
-        inputs={"warmup": 0.1, "asked": [], "given": [plugin | {"version": 1, "transductive": True}]},
+        inputs={"warmup": 0.1, "asked": [], "pooled": [plugin | {"version": 1, "transductive": True}]},
         training={EVIL: EVIL},
         budget={"kind": "tuned", "sampler": EVIL, "pruner": EVIL, "space": space},
         benchmark={"name": EVIL, "sha256": EVIL},
         measured={
-            "created": EVIL, "environment": {EVIL: EVIL}, "device": EVIL, "warnings": [EVIL],
+            "created": EVIL, "environment": {EVIL: EVIL}, "versions": {EVIL: EVIL}, "device": EVIL, "warnings": [EVIL],
             "tuning": {"trials": [trial], "best": 0}, "seeds": {str(seed): run for seed in range(5)},
         },
     )  # fmt: skip
