@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 class MTBenchError(Exception):
-    """A mistake that the user can mend: what was found, where, and what to do about it."""
+    """A mistake that the user can mend: what was found, where, and what to do about it.
+
+    Since 0.1, stable.
+    """
 
 
 class BusyError(MTBenchError):
@@ -18,7 +21,10 @@ class BusyError(MTBenchError):
 
 
 def suggest(wrong: object, known: Iterable[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the nearest known name in any case of letters, or an empty string."""
+    """Return ``" (did you mean 'x'?)"`` for the nearest known name in any case of letters, or an empty string.
+
+    Since 0.1, provisional.
+    """
     names = {name.casefold(): name for name in known}
     near = get_close_matches(str(wrong).casefold(), names, n=1)
     return f" (did you mean '{names[near[0]]}'?)" if near else ""

@@ -106,7 +106,10 @@ Seeds = Annotated[_Listed, BeforeValidator(_expand_seeds, json_schema_input_type
 
 
 class Experiment(Settings):
-    """One dataset, some models, some seeds: everything that decides the numbers."""
+    """One dataset, some models, some seeds: everything that decides the numbers.
+
+    Since 0.1, stable.
+    """
 
     dataset: AnyComponent = Field(description="A dataset's name, or `{name: ..., setting: ...}`.")
     models: tuple[AnyComponent, ...] = Field(min_length=1, description="Names, or `{name: ..., setting: ...}`.")

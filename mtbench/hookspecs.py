@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("mtbench")
 hookimpl = pluggy.HookimplMarker("mtbench")
+"""Marks the functions of a plugin that are hooks. Since 0.1, stable."""
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -41,39 +42,63 @@ class Register(Protocol[T_contra]):
 
 @hookspec
 def mtbench_models(register: Register[MultiTaskModel | Reference]) -> None:
-    """Register models: ``register("mmoe", "my_package.mmoe:MMoE")``."""
+    """Register models: ``register("mmoe", "my_package.mmoe:MMoE")``.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_datasets(register: Register[Dataset[Any]]) -> None:
-    """Register datasets: ``register("my-data", "my_package.data:MyData")``."""
+    """Register datasets: ``register("my-data", "my_package.data:MyData")``.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_metrics(register: Register[Metric]) -> None:
-    """Register metrics: ``register("auc", "my_package.auc:AUC")``; a name that ends in ``@k`` takes a cutoff."""
+    """Register metrics: ``register("auc", "my_package.auc:AUC")``; a name that ends in ``@k`` takes a cutoff.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_balancers(register: Register[Balancer]) -> None:
-    """Register loss balancers: ``register("equal", "my_package.equal:Equal")``."""
+    """Register loss balancers: ``register("equal", "my_package.equal:Equal")``.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_inputs(register: Register[Input[Any]]) -> None:
-    """Register inputs beyond plain features: ``register("recent", "my_package.recent:Recent")``."""
+    """Register inputs beyond plain features: ``register("recent", "my_package.recent:Recent")``.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_launchers(register: Register[Launcher]) -> None:
-    """Register launchers of sweep workers: ``register("local", "my_package.local:Local")``."""
+    """Register launchers of sweep workers: ``register("local", "my_package.local:Local")``.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_callbacks(experiment: Experiment) -> Sequence[Callback]:  # type: ignore[empty-body]
-    """Return Lightning callbacks that observe every training run of the experiment."""
+    """Return Lightning callbacks that observe every training run of the experiment.
+
+    Since 0.1, stable.
+    """
 
 
 @hookspec
 def mtbench_record_written(record: Record, path: Path) -> None:
-    """Take note of a record; called once, after it has been written to ``path``."""
+    """Take note of a record; called once, after it has been written to ``path``.
+
+    Since 0.1, stable.
+    """

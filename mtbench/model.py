@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class ModelConfig(Settings):
-    """Settings of a model; plugins add fields, with the search range of each beside it."""
+    """Settings of a model; plugins add fields, with the search range of each beside it.
+
+    Since 0.1, stable.
+    """
 
     embedding_dim: Annotated[int, IntRange(4, 64, log=True)] = Field(
         16, gt=0, description="Width of a feature's embedding."
@@ -46,6 +49,8 @@ class MultiTaskModel(nn.Module):
     from ``forward``. To these, ``wide`` adds a linear model; ``targets`` makes losses and predictions of them, by the
     kind of each task. ``packages`` are the distributions that it needs beyond mtbench's own: an experiment is refused
     where one is missing.
+
+    Since 0.1, stable.
     """
 
     plugin_kind: ClassVar[str] = "model"
@@ -119,6 +124,8 @@ class Reference(ABC):
     are the distributions that it needs beyond mtbench's own: an experiment is refused where one is missing, and their
     versions stand in the record. A model that is not ``seeded`` draws no random numbers, and is fitted once for all
     seeds.
+
+    Since 0.1, stable.
     """
 
     plugin_kind: ClassVar[str] = "model"

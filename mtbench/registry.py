@@ -95,6 +95,8 @@ class Registry:
 
     ``problems`` are mistakes that leave a name's meaning open: a name claimed twice, a hook that does not exist, a
     plugin file that does not exist. ``files`` are the single files that were loaded.
+
+    Since 0.1, provisional.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Settings(BaseModel):
-    """Base of everything that a user writes: frozen, and an unknown key is an error that suggests the right one."""
+    """Base of everything that a user writes: frozen, and an unknown key is an error that suggests the right one.
+
+    Since 0.1, stable.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,7 +54,10 @@ def named(value: Any) -> Any:
 
 
 class Component(BaseModel):
-    """A plugin by name, with its settings: ``mmoe`` or ``{name: mmoe, experts: 4}``."""
+    """A plugin by name, with its settings: ``mmoe`` or ``{name: mmoe, experts: 4}``.
+
+    Since 0.1, stable.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
@@ -71,6 +77,8 @@ class Task(Settings):
 
     A task with ``given`` is defined only where the given task is positive (conversion given click): it is trained and
     evaluated on those rows. Without ``given`` it is predicted over all rows.
+
+    Since 0.1, stable.
     """
 
     name: Name = Field(description="What results call the task.")
@@ -105,6 +113,8 @@ class Feature(Settings):
 
     ``numeric`` columns are standardised on the training rows, ``log`` ones after ``sign(x) * log(1 + |x|)``;
     ``multi`` columns hold a list of values per row.
+
+    Since 0.1, stable.
     """
 
     name: Name = Field(description="What the feature is called.")
@@ -126,7 +136,10 @@ AnyFeature = Annotated[Feature, BeforeValidator(named, json_schema_input_type=Na
 
 
 class Schema(Settings):
-    """What the columns of an interaction table mean."""
+    """What the columns of an interaction table mean.
+
+    Since 0.1, stable.
+    """
 
     tasks: tuple[AnyTask, ...] = Field(min_length=1, description="Labels to predict: names or mappings.")
     features: tuple[AnyFeature, ...] = Field((), description="Input columns; a bare name is categorical.")
@@ -204,6 +217,8 @@ class Split(Settings):
     ``time``: the last share of rows is test, the share before it valid; equal times are never divided.
     ``random``: by a seeded permutation. ``official``: the dataset's own; where it has no validation rows, the share
     ``valid`` of its training rows (the last by time, else at random) becomes that.
+
+    Since 0.1, stable.
     """
 
     by: Literal["time", "random", "official"] = Field(description="How the rows are divided.")
@@ -221,7 +236,10 @@ class Split(Settings):
 
 
 class Card(BaseModel):
-    """What a user of a dataset must know."""
+    """What a user of a dataset must know.
+
+    Since 0.1, stable.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -243,6 +261,8 @@ class ModelCard(BaseModel):
 
     Every sentence of ``verified`` and ``inferred`` says what it rests on: the authors' code, a figure, code of third
     parties, a review, general knowledge, or nothing but a decision made here.
+
+    Since 0.1, stable.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -261,6 +281,8 @@ class DataSpec:
     ``categorical`` and ``multi`` map a feature to its number of codes; code 0 is the unknown value. ``targets`` is what
     the kind of each task learned from its training labels; ``inputs`` maps what the model asked for to its ``spec``.
     ``domains`` is the number of codes of a batch's ``domain``, 0 where the dataset has none.
+
+    Since 0.1, stable.
     """
 
     tasks: tuple[Task, ...]
@@ -279,7 +301,10 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class IntRange:
-    """Integers from ``low`` to ``high``, both included; ``log`` searches on a logarithmic scale."""
+    """Integers from ``low`` to ``high``, both included; ``log`` searches on a logarithmic scale.
+
+    Since 0.1, stable.
+    """
 
     low: int
     high: int
@@ -288,7 +313,10 @@ class IntRange:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Real numbers from ``low`` to ``high``; ``log`` searches on a logarithmic scale."""
+    """Real numbers from ``low`` to ``high``; ``log`` searches on a logarithmic scale.
+
+    Since 0.1, stable.
+    """
 
     low: float
     high: float
@@ -297,7 +325,10 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the listed values."""
+    """One of the listed values.
+
+    Since 0.1, stable.
+    """
 
     values: tuple[Any, ...]
 

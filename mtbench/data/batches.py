@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Ragged(NamedTuple):
-    """Lists of codes of uneven length: the list of row i is ``values[offsets[i]:offsets[i + 1]]``."""
+    """Lists of codes of uneven length: the list of row i is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Since 0.1, provisional.
+    """
 
     values: Tensor
     offsets: Tensor
@@ -89,6 +92,8 @@ class Batch(EncodedRows):
     """What a model sees: rows in memory, and in ``inputs`` what it asked for beyond features.
 
     Each input is a named tuple of tensors, one entry per row.
+
+    Since 0.1, stable.
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)

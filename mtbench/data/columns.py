@@ -33,6 +33,8 @@ class Columns:
 
     ``train`` and ``valid`` are there for everyone. The test rows are given out by :meth:`open_test` alone, which the
     run calls once, after the choice on validation is made.
+
+    Since 0.1, provisional.
     """
 
     def __init__(self, folder: Path) -> None:

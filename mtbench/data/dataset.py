@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class DatasetConfig(Settings):
-    """Settings of a dataset; plugins add fields of their own."""
+    """Settings of a dataset; plugins add fields of their own.
+
+    Since 0.1, stable.
+    """
 
     ids: bool = Field(True, description="Embed user and item ids as categorical features.")
 
@@ -34,6 +37,8 @@ class Dataset(ABC, Generic[C_co]):
 
     A subclass names its settings in an inner class ``Config``. ``version`` is raised whenever :meth:`load` gives other
     rows or values than before: it is part of the cache key and of every record.
+
+    Since 0.1, stable.
     """
 
     plugin_kind: ClassVar[str] = "dataset"

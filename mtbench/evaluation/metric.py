@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class UndefinedMetricError(Exception):
-    """The value does not exist on these rows (one class, empty group); the message says why, for the record."""
+    """The value does not exist on these rows (one class, empty group); the message says why, for the record.
+
+    Since 0.1, stable.
+    """
 
 
 class Metric(torchmetrics.Metric):
@@ -28,6 +31,8 @@ class Metric(torchmetrics.Metric):
     value of a perfect model, and ``chance`` that of one that knows nothing, None where it depends on the data: relative
     changes count from it. ``version`` is raised whenever the value changes for the same predictions: records of
     different metric versions are never compared.
+
+    Since 0.1, stable.
     """
 
     higher_is_better: bool

@@ -24,6 +24,8 @@ def load_dgl() -> ModuleType:
     """Return the module ``dgl``, loaded on the first call.
 
     Raises MTBenchError if it is absent or does not load.
+
+    Since 0.1, provisional.
     """
     before = set(sys.modules)
     try:

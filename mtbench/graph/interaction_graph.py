@@ -27,6 +27,8 @@ class Adjacency:
 
     ``by_user`` is (users, items), ``by_item`` its transpose; ``mirror`` (P,) says for each pair, in the order of
     ``by_user``, where it stands in ``by_item``. Indices are int32, weights float32.
+
+    Since 0.1, provisional.
     """
 
     by_user: Tensor
@@ -65,7 +67,10 @@ def _subtracted(matrix: Tensor, at: Tensor, weights: Tensor) -> Tensor:
 def make_adjacency(
     user: np.ndarray, item: np.ndarray, weight: np.ndarray, users: int, items: int
 ) -> tuple[Adjacency, np.ndarray]:
-    """Return the adjacency of weighted events, and each event's pair: its position in ``by_user`` (events,)."""
+    """Return the adjacency of weighted events, and each event's pair: its position in ``by_user`` (events,).
+
+    Since 0.1, provisional.
+    """
     key = user.astype(np.int64) * items + item
     order = np.argsort(key, kind="stable")
     ordered = key[order]

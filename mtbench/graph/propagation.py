@@ -29,6 +29,8 @@ def propagate(
     In an interaction graph A counts the positives of ``task``, or of all tasks; DGL sums on the CPU, and CSR products
     elsewhere. An adjacency is summed by CSR products, so ``propagate(graph.csr(), ...)`` needs no DGL. Raises
     MTBenchError for an unknown task, or if DGL does not load.
+
+    Since 0.1, provisional.
     """
     device, dtype = x_users.device, torch.promote_types(x_users.dtype, torch.float32)
     with torch.autocast(device.type, enabled=False):  # half precision loses counts and has no sparse kernels

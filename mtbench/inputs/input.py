@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
 
 class InputConfig(Settings):
-    """Settings of an input; plugins add fields of their own."""
+    """Settings of an input; plugins add fields of their own.
+
+    Since 0.1, provisional.
+    """
 
 
 class Tensors(Protocol):
-    """What a batch carries of an input: a NamedTuple of tensors, one entry per row."""
+    """What a batch carries of an input: a NamedTuple of tensors, one entry per row.
+
+    Since 0.1, provisional.
+    """
 
     def _asdict(self) -> dict[str, Any]: ...
 
@@ -39,6 +45,8 @@ class Input(ABC, Generic[C_co]):
     a row in chunk c is given is made from events of chunks before c alone. ``version`` is raised whenever
     :meth:`build` writes other values than before. ``packages`` are the distributions that it needs, with its settings,
     beyond mtbench's own: an experiment is refused where one is missing.
+
+    Since 0.1, provisional.
     """
 
     plugin_kind: ClassVar[str] = "input"
@@ -74,6 +82,8 @@ class InputReader(ABC):
     """An input that is ready to be given to rows.
 
     ``spec`` tells a model what to build for it: counts of nodes, widths.
+
+    Since 0.1, provisional.
     """
 
     spec: Any

@@ -22,6 +22,8 @@ class Interactions:
     are numbers from 0; ``positive`` (events, tasks) says which tasks were positive, at least one; ``time`` orders
     events within a chunk; ``row`` is the position in the prepared table, -1 for earlier events. ``users``, ``items``
     and ``chunks`` are counts; validation and test rows are in the last chunk.
+
+    Since 0.1, provisional.
     """
 
     user: np.ndarray
@@ -44,7 +46,10 @@ class Interactions:
 
 @dataclass(frozen=True)
 class Rows:
-    """Who, what and when of every prepared row; all of it is known when the row is predicted."""
+    """Who, what and when of every prepared row; all of it is known when the row is predicted.
+
+    Since 0.1, provisional.
+    """
 
     user: np.ndarray
     item: np.ndarray

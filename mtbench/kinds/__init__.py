@@ -33,13 +33,18 @@ def register_kind(name: str, target: str | type[Kind]) -> None:
     """Make a kind of task known, by its class or as ``"package.module:Class"``, which is imported when it is used.
 
     A plugin calls this when it is imported. Raises MTBenchError where another kind has the name.
+
+    Since 0.1, provisional.
     """
     if _targets.setdefault(name, target) != target:
         raise MTBenchError(f"there is a kind of task '{name}' already; give this one another name")
 
 
 def find_kind(name: str) -> Kind:
-    """Return the kind of a name. Raises MTBenchError for an unknown one."""
+    """Return the kind of a name. Raises MTBenchError for an unknown one.
+
+    Since 0.1, provisional.
+    """
     if name not in _targets:
         known = ", ".join(_targets)
         raise MTBenchError(f"there is no kind of task '{name}'{suggest(name, _targets)}; known kinds: {known}")

@@ -27,6 +27,8 @@ class Kind(ABC):
     is, and to ``loss`` and ``predict`` as tensors, stacked over the tasks that are computed together: a number of each
     has shape (tasks,), a list of K numbers (tasks, K). The entries named in ``learned`` are parameters, trained from
     these values on. The module of a kind imports torch, if it must, inside of functions.
+
+    Since 0.1, provisional.
     """
 
     metric: ClassVar[str]

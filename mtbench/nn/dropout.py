@@ -16,6 +16,8 @@ class Dropout(nn.Module):
 
     ``p`` is rounded to a multiple of 1/256, for the mask is made from random bytes on the CPU, where the built-in
     dropout costs more than the matrix product before it (Srivastava et al., JMLR 2014, describe the method).
+
+    Since 0.1, provisional.
     """
 
     def __init__(self, p: float) -> None:

@@ -68,6 +68,8 @@ class FeatureEmbedding(FusedTable):
     they are. ``copies`` gives every task, say, embeddings of its own in the same gather. Entries start from a normal
     distribution of standard deviation ``STD``; those of code 0, which training may never see, from zero: an unknown
     value then says nothing rather than noise. ``dropout`` sets elements of embeddings to zero, not numbers.
+
+    Since 0.1, provisional.
     """
 
     STD = 0.05

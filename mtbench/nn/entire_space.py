@@ -20,6 +20,8 @@ class EntireSpace(nn.Module):
     A conversion given a click has the probability p(click) * p(conversion | click) of being seen at an impression,
     and so on along a chain of given tasks. A task without ``given`` stays what it is. Columns of tasks
     that predict no probability are returned too, but mean nothing.
+
+    Since 0.1, provisional.
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:

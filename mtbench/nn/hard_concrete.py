@@ -15,6 +15,8 @@ class HardConcrete(nn.Module):
     gamma)), beta = 2/3, gamma = -0.1 and zeta = 1.1. In training z is drawn anew at each call, in evaluation it is
     min(1, max(0, sigmoid(log_alpha) * (zeta - gamma) + gamma)). ``start`` is the sigmoid of log_alpha at the start.
     Louizos, Welling, Kingma: Learning Sparse Neural Networks through L0 Regularization. ICLR 2018.
+
+    Since 0.1, provisional.
     """
 
     BETA = 2 / 3

@@ -15,6 +15,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
     Under data-parallel training the count is taken over all processes, so that the average of the processes' gradients
     is the gradient of one process that saw all rows.
+
+    Since 0.1, provisional.
     """
     count = mask.sum(0)
     if distributed.is_available() and distributed.is_initialized():

@@ -9,7 +9,10 @@ from mtbench.nn.mlp import StackedLinear
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return a softmax over the last dimension where ``mask`` is not 0; zeros where it is, be it everywhere."""
+    """Return a softmax over the last dimension where ``mask`` is not 0; zeros where it is, be it everywhere.
+
+    Since 0.1, provisional.
+    """
     kept = mask != 0
     weights: Tensor = logits.masked_fill(~kept, torch.finfo(logits.dtype).min).softmax(-1) * kept
     return weights
@@ -20,6 +23,8 @@ def macro_weights(counts: Tensor, temperature: float) -> Tensor:
 
     A macro node without edges has a weight too, and all have the same where there is no edge at all (Chen et al.,
     MacGNN, WWW 2024, and its code).
+
+    Since 0.1, provisional.
     """
     return (counts.log1p() / temperature).softmax(-1)
 
@@ -28,6 +33,8 @@ class NodeTable(nn.Module):
     """``n`` tables of embeddings of nodes 1 to ``count``; node 0 is none, and starts from zero.
 
     Entries start from a normal distribution with Glorot's variance, ``2 / (count + dim)``, as MacGNN's do.
+
+    Since 0.1, provisional.
     """
 
     def __init__(self, n: int, count: int, dim: int) -> None:
@@ -48,6 +55,8 @@ class Aggregation(nn.Module):
 
     With ``attention``, ``attention_k`` is the softmax over nodes of ``<Q e_k, K target> / sqrt(width)``; without, it
     is 1.
+
+    Since 0.1, provisional.
     """
 
     def __init__(self, n: int, dim: int, width: int, *, attention: bool) -> None:

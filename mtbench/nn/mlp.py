@@ -23,7 +23,10 @@ Activation = Literal["relu", "swish"]
 
 
 class StackedLinear(nn.Module):
-    """``n`` independent linear maps, each initialised as ``torch.nn.Linear`` is."""
+    """``n`` independent linear maps, each initialised as ``torch.nn.Linear`` is.
+
+    Since 0.1, provisional.
+    """
 
     def __init__(self, n: int, in_features: int, out_features: int, *, bias: bool = True) -> None:
         super().__init__()
@@ -59,6 +62,8 @@ class StackedMLP(nn.Module):
     ``width`` is the size of the last layer, or of the input where there are no layers. Every network has normalisation
     statistics of its own; a training batch of one row, which has no variance, is normalised by the running ones.
     ``norm="none"`` leaves normalisation out.
+
+    Since 0.1, provisional.
     """
 
     def __init__(
@@ -91,7 +96,10 @@ class StackedMLP(nn.Module):
 
 
 class Towers(nn.Module):
-    """One network per task that ends in a logit."""
+    """One network per task that ends in a logit.
+
+    Since 0.1, provisional.
+    """
 
     def __init__(
         self, tasks: int, in_features: int, layers: Sequence[int], dropout: float = 0.0, norm: Norm = "batch"

@@ -25,6 +25,8 @@ class Routing(NamedTuple):
     ``logits`` and ``probabilities`` (rows, D, E) are of D decisions: L where every token has one of its own, else 1.
     ``chosen`` (rows, L, k) are experts, the most probable first, ``weights`` (rows, L, k) their probabilities, and
     ``kept`` (rows, L, k) is false where the expert had no room for the token.
+
+    Since 0.1, provisional.
     """
 
     logits: Tensor
@@ -127,6 +129,8 @@ class SparseMixture(nn.Module):
     ``sentence``: one decision for a row, by the mean of ``n`` over all tokens but the task's; ``task``: by the task's
     embedding, the same for all rows; ``task_sentence``: by the sentence's mean and the task's embedding, side by side
     or, with ``product``, multiplied.
+
+    Since 0.1, provisional.
     """
 
     def __init__(
@@ -173,7 +177,10 @@ class SparseMixture(nn.Module):
 
 
 def z_loss(routing: Routing) -> Tensor:
-    """Return the mean squared log-sum-exp of the router's logits (Zoph et al., ST-MoE, arXiv 2202.08906, 2022)."""
+    """Return the mean squared log-sum-exp of the router's logits (Zoph et al., ST-MoE, arXiv 2202.08906, 2022).
+
+    Since 0.1, provisional.
+    """
     return _mean_of_rows(routing.logits.logsumexp(-1).square().mean(1))
 
 
@@ -182,6 +189,8 @@ def balance_loss(routing: Routing, within: Balance = "batch") -> Tensor:
 
     ``f_e`` is the share of choices that fell on expert e, dropped ones included, and carries no gradient; ``P_e`` is
     the mean probability. ``within`` takes both over all decisions of the batch, or over each row's, then the mean.
+
+    Since 0.1, provisional.
     """
     decisions, experts = routing.probabilities.shape[1:]
     chosen = routing.chosen[:, :decisions].flatten(1)
@@ -203,6 +212,8 @@ def expert_use(routing: Routing, tasks: int) -> Tensor:
     """Return how many tokens of each task each expert computed, shape (tasks, experts).
 
     The tasks alternate: rows 0 to tasks - 1 are those of one example.
+
+    Since 0.1, provisional.
     """
     experts = routing.probabilities.shape[-1]
     task = torch.arange(len(routing.chosen), device=routing.chosen.device) % tasks
@@ -211,7 +222,10 @@ def expert_use(routing: Routing, tasks: int) -> Tensor:
 
 
 def entropy(routing: Routing) -> Tensor:
-    """Return the mean entropy of the decisions, as a share of its greatest value, log E."""
+    """Return the mean entropy of the decisions, as a share of its greatest value, log E.
+
+    Since 0.1, provisional.
+    """
     p = routing.probabilities
     mean: Tensor = torch.special.entr(p).sum(-1).mean() / math.log(p.shape[-1])
     return mean

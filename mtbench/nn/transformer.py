@@ -33,6 +33,8 @@ class Projected(NamedTuple):
 
     ``queries`` (..., H, L, D), scaled and turned; ``keys`` (..., L, D), turned, and ``values`` (..., L, D), which the
     heads share; ``forward`` (..., L, width), the feed-forward branch.
+
+    Since 0.1, provisional.
     """
 
     queries: Tensor
@@ -48,6 +50,8 @@ class ParallelBlock(nn.Module):
     heads share one key and one value (Shazeer, arXiv 1911.02150, 2019); positions enter by :func:`rotary`; every
     position sees every other. The feed-forward branch is ``W (a * silu(b))`` (Shazeer, arXiv 2002.05202, 2020).
     ``head_dim``, which must be even, is the width unless given; dropout acts on what is returned.
+
+    Since 0.1, provisional.
     """
 
     def __init__(
@@ -108,7 +112,10 @@ class ParallelBlock(nn.Module):
 
 
 def unpacked(x: Tensor, mask: Tensor) -> Tensor:
-    """Return shape (batch, L, width) for ``x`` (N, width) of the positions where ``mask`` is true, zeros elsewhere."""
+    """Return shape (batch, L, width) for ``x`` (N, width) of the positions where ``mask`` is true, zeros elsewhere.
+
+    Since 0.1, provisional.
+    """
     zeros = x.new_zeros(mask.numel(), x.shape[-1])
     return zeros.index_copy(0, mask.flatten().nonzero().squeeze(1), x).view(*mask.shape, -1)
 
@@ -117,6 +124,8 @@ def masked_pool(x: Tensor, mask: Tensor) -> Tensor:
     """Return mean and maximum, side by side, of ``x`` (batch, L, width) over the positions where ``mask`` is 1.
 
     Zeros where there are none.
+
+    Since 0.1, provisional.
     """
     seen = mask.unsqueeze(-1) != 0
     mean = (x * seen).sum(-2) / seen.sum(-2).clamp(min=1)

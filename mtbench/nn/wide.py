@@ -18,6 +18,8 @@ class Wide(FusedTable):
 
     A weight for every value of a categorical feature, the mean of such weights over a list, a slope for every number;
     all start from zero.
+
+    Since 0.1, provisional.
     """
 
     def __init__(self, data: DataSpec) -> None:

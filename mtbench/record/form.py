@@ -236,6 +236,8 @@ class Record(Part):
     ``results`` and ``bounds`` map task -> metric -> values over seeds. ``bounds`` holds the constant predictor and, for
     generated data, the optimum and what can be reached from earlier chunks. ``baseline`` is the model that the
     experiment or benchmark measures delta-m against.
+
+    Since 0.1, stable.
     """
 
     schema_version: Literal[2] = 2

@@ -28,6 +28,8 @@ class Balancer(nn.Module):
     losses, with weights that do not depend on the batch. ``row_wise`` says whether it can do with sparse gradients of
     embeddings. With ``revisits``, :meth:`after_step` is called. A ``searched`` one is among those that a
     sweep tries.
+
+    Since 0.1, stable.
     """
 
     plugin_kind: ClassVar[str] = "balancer"
@@ -65,7 +67,10 @@ class Balancer(nn.Module):
 
 
 class GradientBalancer(Balancer):
-    """Makes the gradients itself, from the losses of the tasks and the parameters that they share."""
+    """Makes the gradients itself, from the losses of the tasks and the parameters that they share.
+
+    Since 0.1, provisional.
+    """
 
     row_wise = False
 
@@ -82,6 +87,8 @@ class Aggregator(GradientBalancer):
     """Combines the gradients that the tasks have at shared parameters.
 
     Any other parameter gets the sum of the tasks' gradients, so that of its task.
+
+    Since 0.1, provisional.
     """
 
     def backward(self, losses: Tensor, shared: Sequence[nn.Parameter], own: Sequence[nn.Parameter]) -> None:

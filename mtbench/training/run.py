@@ -67,6 +67,8 @@ def run(
     from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. ``budget``
     says how the settings were chosen, and ``tuning`` holds the trials; ``benchmark`` is the one that the experiment is
     part of. Raises MTBenchError for a user's mistake, BusyError if another process is at the same work.
+
+    Since 0.1, stable.
     """
     registry = Registry.load([Path(file) for file in plugins])
     experiment = load_experiment(source, overrides)

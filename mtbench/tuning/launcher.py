@@ -16,6 +16,8 @@ class Job(NamedTuple):
     """A worker to start: number ``number`` (from 0) of ``of``, by a command.
 
     The command must be run with a pipe as its standard input, and ends by itself when the pipe is closed.
+
+    Since 0.1, provisional.
     """
 
     command: Sequence[str]
@@ -28,7 +30,10 @@ class Job(NamedTuple):
 
 
 class Worker(Protocol):
-    """A worker that was started."""
+    """A worker that was started.
+
+    Since 0.1, provisional.
+    """
 
     def ended(self) -> str | None:
         """Return how it ended, None while it is alive or waits for its turn."""
@@ -41,6 +46,8 @@ class Launcher(ABC):
     """Starts workers somewhere. A subclass names its settings in an inner class ``Config``.
 
     Raises MTBenchError where it cannot.
+
+    Since 0.1, provisional.
     """
 
     plugin_kind: ClassVar[str] = "launcher"

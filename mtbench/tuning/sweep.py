@@ -66,6 +66,8 @@ def sweep(
     ``benchmark`` is the one that the experiment is part of.
     Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, for a model of
     which no trial finished; BusyError if nothing is wrong but that another process writes a record.
+
+    Since 0.1, stable.
     """
     where = name_source(source)
     name = name or (Path(source).stem if isinstance(source, str | Path) else "sweep")

@@ -16,7 +16,7 @@ def test_every_kind_has_its_hook_and_every_hook_its_sentence():
     assert set(HOOKS) == {f"mtbench_{kind}s" for kind in PLUGIN_KINDS} | set(OBSERVING)
     for name, function in HOOKS.items():
         assert list(inspect.signature(function).parameters) == OBSERVING.get(name, ["register"])
-        assert inspect.getdoc(function).strip().endswith(".")
+        assert inspect.getdoc(function).endswith(("Since 0.1, stable.", "Since 0.1, provisional."))
 
 
 @pytest.mark.parametrize("kind", PLUGIN_KINDS)

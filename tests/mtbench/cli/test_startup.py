@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module, metadata
+from pathlib import Path
 
 import pytest
 
 import mtbench
+from mtbench import nn
 
 HEAVY = {"torch", "pandas", "dgl", "numpy", "scipy", "pyarrow", "pytorch_lightning", "torchmetrics"}
 LOADED = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
@@ -44,13 +48,24 @@ def test_importing_the_package_loads_nothing_else_of_it():
 
 
 def test_every_public_name_is_found_where_it_lives():
-    for name in set(mtbench.__all__) - {"__version__"}:
-        found = getattr(mtbench, name)
-        assert found is vars(import_module(mtbench._HOMES[name]))[name]
-        assert name == "hookimpl" or found.__module__ == mtbench._HOMES[name]
-    assert set(mtbench.__all__) == {*mtbench._HOMES, "__version__"} <= set(dir(mtbench))
-    with pytest.raises(AttributeError, match="module 'mtbench' has no attribute 'runn'"):
+    stub = Path(mtbench.__file__).with_suffix(".pyi").read_text()
+    lines = re.findall(r"^from \.([\w.]+) import \w+ as (\w+)$", stub, re.MULTILINE)
+    homes = {name: f"mtbench.{home}" for home, name in lines}
+    assert set(mtbench.__all__) == homes.keys() == set(dir(mtbench))
+    for name, home in homes.items():
+        value = getattr(mtbench, name)
+        assert value is vars(import_module(home))[name]
+        assert name == "hookimpl" or value.__module__ == home
+    with pytest.raises(AttributeError, match="mtbench attribute runn"):
         mtbench.runn  # noqa: B018
+
+
+@pytest.mark.parametrize("page", [mtbench, nn])
+def test_every_public_name_says_since_when_it_is_there_and_how_stable_it_is(page):
+    for name in page.__all__:
+        value = getattr(page, name)
+        if isinstance(value, type) or inspect.isfunction(value):  # types of settings have no docstring
+            assert re.search(r"Since \d+\.\d+, (stable|provisional)\.", inspect.getdoc(value) or ""), name
 
 
 def test_the_version_is_the_installed_one():

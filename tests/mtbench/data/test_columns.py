@@ -54,17 +54,16 @@ def test_the_spec_says_what_a_model_is_built_for(columns, funnel):
     assert spec.numeric == ("price", "price missing", "age")
     assert train.numeric.shape[1] == 3
     seconds = train.labels[:, 2].double().numpy()
-    assert spec.centre == pytest.approx((0, 0, seconds.mean()))
-    assert spec.scale == pytest.approx((1, 1, seconds.std()))
+    assert spec.targets == ({}, {}, pytest.approx({"centre": seconds.mean(), "scale": seconds.std()}))
 
 
 def test_a_large_regression_label_is_centred_without_loss(prepared, dataset_of):
     values = 16_777_000 + np.arange(1000) % 200
     table = pa.table({"x": np.arange(1000) % 7, "y": values.astype(np.float64)})
     schema = Schema(tasks=(Task(name="y", kind="regression"),), features=(Feature(name="x"),))
-    spec = prepared(dataset_of(table, schema)).spec
-    assert spec.centre[0] == pytest.approx(16_777_099.5, abs=20)
-    assert spec.scale[0] == pytest.approx(57.7, abs=3)
+    [target] = prepared(dataset_of(table, schema)).spec.targets
+    assert target["centre"] == pytest.approx(16_777_099.5, abs=20)
+    assert target["scale"] == pytest.approx(57.7, abs=3)
 
 
 def test_users_and_row_ids_follow_the_rows_of_any_batch(columns, funnel):

@@ -57,7 +57,9 @@ def test_these_kinds_are_known_by_name():
 
 
 def test_an_unknown_kind_is_refused_in_a_schema_and_readable_in_a_task():
-    with pytest.raises(MTBenchError, match=r"no kind of task 'ordnal' \(did you mean 'ordinal'\?\); known kinds: binary"):
+    with pytest.raises(
+        MTBenchError, match=r"no kind of task 'ordnal' \(did you mean 'ordinal'\?\); known kinds: binary"
+    ):
         find_kind("ordnal")
     task = Task(name="y", kind="of another plugin", metric="its-own")
     assert task.primary == "its-own"
@@ -205,7 +207,9 @@ def test_tasks_of_all_kinds_together_are_what_each_is_alone():
     for at, (task, fit) in enumerate(zip(tasks, fits, strict=True)):
         alone = Targets(DataSpec(tasks=(task,), targets=(fit,)))
         column = slice(at, at + 1)
-        torch.testing.assert_close(together.loss(logits, known)[:, column], alone.loss(logits[:, column], known[:, column]))
+        torch.testing.assert_close(
+            together.loss(logits, known)[:, column], alone.loss(logits[:, column], known[:, column])
+        )
         torch.testing.assert_close(together.predict(logits)[:, column], alone.predict(logits[:, column]))
 
 
