@@ -157,7 +157,8 @@ class _Planner:
         if experiment.training.devices > 1 and not balancer.distributed:
             raise MTBenchError(
                 f"{where}: training.devices: balancer '{component.name}' needs the whole batch in one process; set it "
-                f"to 1 (now {experiment.training.devices}), or take a balancer like 'equal'"
+                f"to 1 (now {experiment.training.devices}), or take another balancer, like "
+                f"{' or '.join(map(repr, self.registry.defaults('balancer')))}"
             )
         planned = PlannedBalancer(component.name, balancer)
         if experiment.training.embeddings != "adam":
@@ -192,7 +193,7 @@ def _check_row_wise(experiment: Experiment, planned: PlannedBalancer, where: str
     if not planned.balancer.row_wise:
         raise MTBenchError(
             f"{where}: training.embeddings: '{update}' and balancer '{planned.name}', which combines whole "
-            "gradients, cannot be used together; take 'adam', or a balancer of losses like 'equal'"
+            "gradients, cannot be used together; take 'adam', or a balancer of losses"
         )
     if experiment.training.devices > 1:
         raise MTBenchError(
