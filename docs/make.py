@@ -49,6 +49,7 @@ TITLES = {
     "startup": "Until something happens",
     "board": "A large board",
     "scale": "Preparation and macro graphs",
+    "kmeans": "Clusters of macro graphs",
 }
 
 

@@ -98,6 +98,7 @@ class MacroGraph(Input[MacroGraphConfig]):
     """
 
     Config = MacroGraphConfig
+    version = 2
 
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:
         """Write one table line per (snapshot, node) that a row needs, and the line of each row."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.linalg import aslinearoperator
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 FIRST_ITERATIONS, ITERATIONS, EXTRA = 10, 4, 16
 SAMPLE = 65_536
-FIRST_STARTS, FRESH_STARTS, CANDIDATES, LLOYD_STEPS = 10, 2, 4, 50
-BETTER, ENOUGH = 0.95, 0.9999
-NOTHING, FAR = 1e-5, np.float32(1e30)
+FIRST_STARTS, FRESH_STARTS, LLOYD_STEPS = 10, 2, 50
+BETTER = 0.95
+NOTHING, DECIMALS = 1e-5, 3
 
 
 @dataclass(frozen=True)
@@ -89,25 +90,51 @@ def of_length_one(vectors: np.ndarray) -> np.ndarray:
 def kmeans(vectors: np.ndarray, weights: np.ndarray, before: np.ndarray, clusters: int, rng: Generator) -> np.ndarray:
     """Return the cluster of each vector, from 1; 0 where no vector has weight. ``before`` are the last ones, 0 if none.
 
-    Vectors without weight are assigned but move no centroid. Lloyd's steps start from the centroids of the vectors that
-    were together before, and from fresh ones (k-means++), which must fit clearly better to be taken; numbers then
-    follow the overlap with those before. At most 65,536 weighted vectors, drawn by ``rng``, move the centroids.
+    Vectors without weight are assigned but move no centroid. scikit-learn's k-means starts from the centroids of the
+    vectors that were together before, and from fresh ones (k-means++), which must fit clearly better to be taken;
+    numbers then follow the overlap with those before. At most 65,536 weighted vectors, drawn by ``rng``, move the
+    centroids. ``performance/kmeans.py`` measures what this comes to.
     """
+    # loaded here, for a graph that lies in the cache needs no clusters
+    from sklearn.cluster import KMeans  # noqa: PLC0415
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+
     chosen = np.flatnonzero(weights > 0)
     if not len(chosen):
         return np.zeros(len(vectors), np.int64)
     if len(chosen) > SAMPLE:
         chosen = np.sort(rng.choice(chosen, SAMPLE, replace=False))
-    problem = _Problem(vectors[chosen], weights[chosen].astype(np.float32), clusters)
-    numbers, index = np.unique(before[chosen], return_inverse=True)
-    known = bool(numbers.any())
-    starts = FRESH_STARTS if known else FIRST_STARTS
-    inertia, centroids = min((problem.solved(vectors[:0], rng) for _ in range(starts)), key=itemgetter(0))
-    if known:
-        carried = problem.solved(problem.means_of_known(numbers, index), rng)
-        if inertia >= BETTER * carried[0]:
-            centroids = carried[1]
-    return renumbered(_nearest(vectors, centroids)[0] + 1, before, clusters)
+    own, mass = vectors[chosen], weights[chosen].astype(np.float32)
+    carried = _means(own, mass, Macro(before[chosen], clusters).one_hot())
+    points, mass = _distinct(own, mass)
+    count, seed = min(clusters, len(points)), int(rng.integers(2**31))
+
+    def fitted(init: str | np.ndarray, starts: int) -> KMeans:
+        model = KMeans(count, init=init, n_init=starts, max_iter=LLOYD_STEPS, random_state=seed)
+        return model.fit(points, sample_weight=mass)
+
+    # sums that several threads share differ from run to run; a warning says that a cluster stayed empty, which it may
+    with threadpool_limits(1, "openmp"), catch_warnings(action="ignore", category=ConvergenceWarning):
+        best = fitted("k-means++", FRESH_STARTS if len(carried) else FIRST_STARTS)
+        if len(carried):
+            # where some are missing others come twice: the second is empty, so scikit-learn moves it to a far vector
+            warm = fitted(np.resize(carried, (count, carried.shape[1])), 1)
+            best = warm if best.inertia_ >= BETTER * warm.inertia_ else best
+        numbers = best.predict(vectors) + 1
+    return renumbered(numbers, before, clusters)
+
+
+def _means(vectors: np.ndarray, weights: np.ndarray, member: sparse.csr_array) -> np.ndarray:
+    """Return the weighted means of the vectors in each cluster that has any."""
+    sums, totals = member.T @ (weights[:, None] * vectors), member.T @ weights
+    means: np.ndarray = sums[totals > 0] / totals[totals > 0, None]
+    return means
+
+
+def _distinct(vectors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors that differ by more than rounding, each once, and the sums of their weights."""
+    _, first, index = np.unique(vectors.round(DECIMALS), axis=0, return_index=True, return_inverse=True)
+    return vectors[first], np.bincount(index, weights)
 
 
 def renumbered(numbers: np.ndarray, before: np.ndarray, clusters: int) -> np.ndarray:
@@ -118,70 +145,6 @@ def renumbered(numbers: np.ndarray, before: np.ndarray, clusters: int) -> np.nda
     _, name = linear_sum_assignment(shared, maximize=True)
     renamed: np.ndarray = np.append(0, name + 1)[numbers]
     return renamed
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Weighted k-means over some vectors."""
-
-    vectors: np.ndarray
-    weights: np.ndarray
-    clusters: int
-
-    def solved(self, centroids: np.ndarray, rng: Generator) -> tuple[float, np.ndarray]:
-        """Return the inertia and the centroids that Lloyd's steps reach from these, seeded where there are too few."""
-        centroids = self._seeded(centroids, rng)
-        inertia = np.inf
-        for _ in range(LLOYD_STEPS):
-            nearest, distances = _nearest(self.vectors, centroids)
-            before, inertia = inertia, float(self.weights @ distances)
-            if inertia >= ENOUGH * before:
-                break
-            sums, totals = self._sums(nearest, len(centroids))
-            # an empty cluster keeps its centroid
-            centroids = np.divide(sums, totals, out=centroids.copy(), where=totals > 0)
-        return inertia, centroids
-
-    def means_of_known(self, numbers: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Return the centroids of the vectors that have a number, which is not 0."""
-        sums, totals = self._sums(index, len(numbers))
-        means: np.ndarray = (sums / totals)[numbers > 0]
-        return means
-
-    def _sums(self, index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        at = np.arange(len(index))
-        member = sparse.csr_array((self.weights, (index, at)), shape=(count, len(index)))
-        return member @ self.vectors, np.bincount(index, self.weights, count)[:, None].astype(np.float32)
-
-    def _seeded(self, centroids: np.ndarray, rng: Generator) -> np.ndarray:
-        """Add centroids by greedy k-means++ (Arthur and Vassilvitskii, SODA 2007) as long as vectors are apart."""
-        chosen = list(centroids)
-        far = _nearest(self.vectors, centroids)[1] if chosen else np.full(len(self.vectors), FAR)
-        while len(chosen) < self.clusters:
-            reach = np.cumsum(np.where(far > NOTHING, self.weights * far, 0), dtype=np.float64)
-            if reach[-1] == 0:
-                break
-            candidates = np.searchsorted(reach, rng.random(CANDIDATES) * reach[-1], "right")
-            left = np.minimum(far[:, None], _distances(self.vectors, self.vectors[candidates]))
-            best = int((self.weights @ left).argmin())
-            chosen.append(self.vectors[candidates[best]])
-            far = left[:, best]
-        return np.array(chosen)
-
-
-def _nearest(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest centroid of each vector and its squared distance."""
-    distances = _distances(vectors, centroids)
-    nearest = distances.argmin(1)
-    return nearest, distances[np.arange(len(vectors)), nearest]
-
-
-def _distances(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the squared distances of all pairs, shape (vectors, others)."""
-    distances: np.ndarray = vectors @ (-2 * others.T)
-    distances += np.einsum("ij,ij->i", vectors, vectors)[:, None]
-    distances += np.einsum("ij,ij->i", others, others)
-    return distances.clip(0, out=distances)
 
 
 def metis(scores: sparse.csr_array, clusters: int) -> tuple[np.ndarray, np.ndarray]:

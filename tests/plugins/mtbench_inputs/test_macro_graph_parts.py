@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
 
 from mtbench_inputs.macro.clusters import Factors, balanced, kmeans, of_length_one, renumbered
 from mtbench_inputs.macro.scores import scores_of_combinations
@@ -105,6 +106,26 @@ def test_there_are_no_more_clusters_than_different_vectors():
     found = kmeans(vectors, np.ones(12), np.zeros(12, int), 8, np.random.default_rng(0))
     assert len(np.unique(found)) == 3
     assert all(len(np.unique(found[start : start + 4])) == 1 for start in (0, 4, 8))
+
+
+def test_vectors_alike_up_to_rounding_are_one_vector_also_after_a_warm_start():
+    rng = np.random.default_rng(0)
+    different = of_length_one(rng.normal(size=(5, 6)).astype(np.float32))
+    group = rng.integers(5, size=900)
+    vectors = different[group] + 1e-7 * rng.normal(size=(900, 6)).astype(np.float32)
+    for before in (np.zeros(900, int), 1 + (group > 2)):
+        numbers = kmeans(vectors, np.ones(900), before, 8, rng)
+        assert adjusted_rand_score(group, numbers) == 1
+
+
+def test_clusters_do_not_depend_on_the_number_of_threads():
+    vectors = of_length_one(np.random.default_rng(0).normal(size=(40_000, 8)).astype(np.float32))
+    weights = np.random.default_rng(1).uniform(0.5, 2, 40_000)
+    numbers = []
+    for threads in (1, 4):
+        with threadpool_limits(threads):
+            numbers.append(kmeans(vectors, weights, np.zeros(40_000, int), 50, np.random.default_rng(0)))
+    assert (numbers[0] == numbers[1]).all()
 
 
 def test_numbers_stay_when_a_new_group_appears():
