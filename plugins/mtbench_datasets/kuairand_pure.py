@@ -251,7 +251,7 @@ def _read_log(path: Path) -> pa.Table:
 
 
 def read_user_features(path: Path, counts: Sequence[str] = ()) -> pa.Table:
-    """Return the users of a Kuaishou release: ``USER_WORDS``, ``USER_CODES`` and the given ``counts``."""
+    """Return the users of a Kuaishou release: ``USER_WORDS``, ``USER_CODES`` and the ``counts`` asked for."""
     types = {
         "user_id": pa.int64(),
         **dict.fromkeys(USER_WORDS, pa.string()),

@@ -11,7 +11,7 @@ from mtbench.testing.examples import TASKS
 from mtbench.testing.models import ModelSuite
 from mtbench_models.aitm import AITM
 from mtbench_models.esmm import ESMM
-from tests.plugins.mtbench_models.reference import assert_logits, build, linear, network, rows
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, linear, network, rows
 
 
 class TestAITM(ModelSuite):
@@ -65,7 +65,7 @@ def test_it_equals_its_equations(norm, chain, tasks, before):
 
 def test_tasks_without_given_follow_one_another(monkeypatch):
     free = [task.model_copy(update={"given": None}) for task in TASKS]
-    monkeypatch.setattr("tests.plugins.mtbench_models.reference.TASKS", free)
+    monkeypatch.setattr("tests.plugins.mtbench_models.slow_forms.TASKS", free)
     model, batch = build(AITM), rows()
     assert_logits(model, batch, expected(model, batch, [-1, 0, 1, 2]))
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mtbench.testing.models import ModelSuite
 from mtbench_models.esmm import ESMM
-from tests.plugins.mtbench_models.reference import assert_logits, build, rows, tower
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, rows, tower
 
 
 class TestESMM(ModelSuite):
