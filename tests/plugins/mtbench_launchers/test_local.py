@@ -55,15 +55,15 @@ def test_a_worker_has_its_cores_and_threads_and_ends_when_its_input_does(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("named", "count", "found"), [(None, 0, []), (None, 2, ["0", "1"]), ("4,7", 2, ["4", "7"]), ("", 0, [])]
+    ("named", "count", "visible"), [(None, 0, []), (None, 2, ["0", "1"]), ("4,7", 2, ["4", "7"]), ("", 0, [])]
 )
-def test_gpus_are_those_that_this_process_may_use(monkeypatch, named, count, found):
+def test_gpus_are_those_that_this_process_may_use(monkeypatch, named, count, visible):
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     if named is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert find_gpus() == found
+    assert find_gpus() == visible
 
 
 def test_each_worker_has_a_gpu_in_turn(tmp_path, monkeypatch):

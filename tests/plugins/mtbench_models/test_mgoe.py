@@ -180,7 +180,7 @@ def test_each_switch_changes_the_logits(switch):
     same = {name: value for name, value in model.state_dict().items() if name in other.state_dict()}
     fitting = {name: value for name, value in same.items() if value.shape == other.state_dict()[name].shape}
     other.load_state_dict(fitting, strict=False)
-    batch, seen_otherwise = (sample(columns_of(**each).train) for each in ({}, switch))
+    batch, seen_otherwise = (sample(columns_of(**change).train) for change in ({}, switch))
     with torch.no_grad():
         assert (model(batch) - other(seen_otherwise)).abs().max() > 1e-4
 
