@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mtbench import Task
 
 
-def task_weights(balancer: str, weights: Mapping[str, float], tasks: Sequence[Task]) -> Tensor:
+def make_task_weights(balancer: str, weights: Mapping[str, float], tasks: Sequence[Task]) -> Tensor:
     """Return a weight for each task, 1 where none is given, that sum to 1.
 
     Raises MTBenchError for a weight whose task does not exist.
@@ -61,7 +61,7 @@ class Weighted(Balancer):
     def __init__(self, config: Config, tasks: Sequence[Task]) -> None:
         super().__init__(config, tasks)
         self.weights: Tensor
-        self.register_buffer("weights", task_weights("weighted", config.weights, tasks), persistent=False)
+        self.register_buffer("weights", make_task_weights("weighted", config.weights, tasks), persistent=False)
 
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""

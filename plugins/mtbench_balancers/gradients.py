@@ -165,14 +165,14 @@ class NashMTL(Weighing):
         """Return the weights of the gradients that are not zero, shape (n,)."""
         moving = moving.to(self.alpha.device)
         if self.steps % self.settings.every == 0:
-            self.alpha[moving] = self._solution(gramian, self.alpha[moving]).to(self.alpha)
+            self.alpha[moving] = self._solve(gramian, self.alpha[moving]).to(self.alpha)
         self.steps += 1
         weights = self.alpha[moving].cpu().double()
         length = (weights @ gramian @ weights).sqrt()
         limit = self.settings.max_norm
         return weights * (limit / length) if 0 < limit < length else weights
 
-    def _solution(self, gramian: Tensor, last: Tensor) -> Tensor:
+    def _solve(self, gramian: Tensor, last: Tensor) -> Tensor:
         solver = self.solvers.get(len(gramian))
         if solver is None:
             solver = aggregation.NashMTL(len(gramian), max_norm=0.0, optim_niter=self.settings.iterations)

@@ -59,12 +59,12 @@ class GradNorm(GradientBalancer):
             self.weights.clamp_(min=LEAST)
             self.weights.mul_(len(losses) / self.weights.sum())
         weights = self.weights.detach()
-        lengths = self._lengths(losses, shared) if shared else None
+        lengths = self._measure_lengths(losses, shared) if shared else None
         torch.autograd.backward((weights * losses).mean())
         if lengths is not None:
-            self.weights.grad = self._gradient(losses.detach(), weights, lengths)
+            self.weights.grad = self._compute_gradient(losses.detach(), weights, lengths)
 
-    def _lengths(self, losses: Tensor, shared: Sequence[nn.Parameter]) -> Tensor:
+    def _measure_lengths(self, losses: Tensor, shared: Sequence[nn.Parameter]) -> Tensor:
         matrices = [parameter for parameter in shared if parameter.dim() > 1]
         at = matrices[-1:] if self.last_alone and matrices else list(shared)
         gradients = [
@@ -73,7 +73,7 @@ class GradNorm(GradientBalancer):
         ]
         return torch.stack([torch.cat([part.flatten() for part in of_task]).norm() for of_task in gradients])
 
-    def _gradient(self, losses: Tensor, weights: Tensor, lengths: Tensor) -> Tensor:
+    def _compute_gradient(self, losses: Tensor, weights: Tensor, lengths: Tensor) -> Tensor:
         present = self.present(losses)
         count = present.sum().clamp(min=1)
         self.first = torch.where(self.first.isnan() & present, losses, self.first)

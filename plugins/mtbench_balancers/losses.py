@@ -14,7 +14,7 @@ from torch import Tensor
 from torchjd import scalarization
 
 from mtbench import Balancer, FloatRange, Settings
-from mtbench_balancers.fixed import task_weights
+from mtbench_balancers.fixed import make_task_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,16 +209,16 @@ class _Preferring(Balancer):
     def __init__(self, config: PreferenceConfig, tasks: Sequence[Task]) -> None:
         super().__init__(config, tasks)
         self.weights: Tensor
-        self.register_buffer("weights", task_weights(self.name, config.weights, tasks), persistent=False)
+        self.register_buffer("weights", make_task_weights(self.name, config.weights, tasks), persistent=False)
 
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
         present = self.present(losses)
         if not present.any():
             return losses.sum()
-        return self.scalarizer(self.weights[present])(losses[present])
+        return self.make_scalarizer(self.weights[present])(losses[present])
 
-    def scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
+    def make_scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
         """Return what makes one loss of those with these weights."""
         raise NotImplementedError
 
@@ -239,7 +239,7 @@ class STCH(_Preferring):
         super().__init__(config, tasks)
         self.mu = config.mu
 
-    def scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
+    def make_scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
         """Return what makes one loss of those with these weights."""
         return scalarization.STCH(self.mu, weights)
 
@@ -263,7 +263,7 @@ class COSMOS(_Preferring):
         super().__init__(config, tasks)
         self.penalty = config.penalty
 
-    def scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
+    def make_scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
         """Return what makes one loss of those with these weights."""
         return scalarization.COSMOS(self.penalty, weights)
 
@@ -288,6 +288,6 @@ class PBI(_Preferring):
         super().__init__(config, tasks)
         self.theta = config.theta
 
-    def scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
+    def make_scalarizer(self, weights: Tensor) -> scalarization.Scalarizer:
         """Return what makes one loss of those with these weights."""
         return scalarization.PBI(self.theta, weights)

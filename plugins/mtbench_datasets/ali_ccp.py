@@ -109,14 +109,17 @@ class AliCCP(Dataset[DatasetConfig]):
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return the training impressions, then the test impressions, in the order of the files."""
         return pa.concat_tables(
-            [_part(files[f"sample_skeleton_{part}.csv"], files[f"common_features_{part}.csv"], part) for part in _PARTS]
+            [
+                _read_part(files[f"sample_skeleton_{part}.csv"], files[f"common_features_{part}.csv"], part)
+                for part in _PARTS
+            ]
         )
 
 
-def _part(skeleton: Path, common: Path, part: str) -> pa.Table:
+def _read_part(skeleton: Path, common: Path, part: str) -> pa.Table:
     shared = pa.concat_tables(
         [
-            _fields(table["feature_list"], common, first_row, prefix="common ").append_column(
+            _parse_fields(table["feature_list"], common, first_row, prefix="common ").append_column(
                 "common_feature_index", table["common_feature_index"]
             )
             for first_row, table in read_batches(common, _COMMON)
@@ -125,7 +128,7 @@ def _part(skeleton: Path, common: Path, part: str) -> pa.Table:
     pieces = []
     for first_row, table in read_batches(skeleton, _SKELETON):
         refuse_unless_binary(table, _TASKS, skeleton, first_row=first_row)
-        rows = _fields(table["feature_list"], skeleton, first_row)
+        rows = _parse_fields(table["feature_list"], skeleton, first_row)
         for name in (*_TASKS, "common_feature_index"):
             rows = rows.append_column(name, table[name])
         pieces.append(rows.filter(pc.less_equal(rows["conversion"], rows["click"])))
@@ -135,7 +138,7 @@ def _part(skeleton: Path, common: Path, part: str) -> pa.Table:
     return pa.table(columns).append_column("split", pa.repeat(part, len(rows)))
 
 
-def _fields(lists: pa.ChunkedArray, path: Path, first_row: int, prefix: str = "") -> pa.Table:
+def _parse_fields(lists: pa.ChunkedArray, path: Path, first_row: int, prefix: str = "") -> pa.Table:
     """Return one column of ids per field, int32, null where a list does not have it."""
     entries = pc.split_pattern(lists.combine_chunks(), "\x01")
     owner = pc.list_parent_indices(entries).to_numpy()

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.raw_files import read_delimited, refuse_unless_binary, refuse_where
-from mtbench_datasets.several import NameOrList, listed
+from mtbench_datasets.several import NameOrList, list_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,8 +78,8 @@ class AliExpress(Dataset[AliExpressConfig]):
     def sources(self) -> Sequence[Source]:
         """Return each country's training and test file."""
         return [
-            Source(name=self._file(country, part), mirror=f"aliexpress/AliExpress_{country}/{part}.csv")
-            for country in listed(self.config.country)
+            Source(name=self._name_file(country, part), mirror=f"aliexpress/AliExpress_{country}/{part}.csv")
+            for country in list_names(self.config.country)
             for part in _PARTS
         ]
 
@@ -98,13 +98,13 @@ class AliExpress(Dataset[AliExpressConfig]):
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return the training rows, then the test rows, in the order of the files, one country after the other."""
         tables = []
-        for country in listed(self.config.country):
+        for country in list_names(self.config.country):
             for part in _PARTS:
-                table = _read(files[self._file(country, part)], part)
+                table = _read(files[self._name_file(country, part)], part)
                 tables.append(table.append_column("country", pa.repeat(country, len(table))))
         return pa.concat_tables(tables)
 
-    def _file(self, country: str, part: str) -> str:
+    def _name_file(self, country: str, part: str) -> str:
         return f"{country}-{part}.csv" if isinstance(self.config.country, tuple) else f"{part}.csv"
 
 

@@ -103,11 +103,11 @@ class Anime(Dataset[DatasetConfig]):
                 if member not in archive.namelist():
                     raise MTBenchError(f"{path}: has no '{member}'; found {', '.join(archive.namelist())}")
             history, ratings, info = (zipfile.Path(archive, member) for member in (_HISTORY, _RATINGS, _ANIME))
-            rows = _with_ratings(_feedback(history, 1), history, _feedback(ratings, 10), ratings)
-            return attach(rows, "anime", _anime(info), info)
+            rows = _with_ratings(_read_feedback(history, 1), history, _read_feedback(ratings, 10), ratings)
+            return attach(rows, "anime", _read_anime(info), info)
 
 
-def _feedback(path: RawFile, most: int) -> pa.Table:
+def _read_feedback(path: RawFile, most: int) -> pa.Table:
     table = read_delimited(path, _FEEDBACK, delimiter="\t", quoted=False)
     outside = pc.or_(pc.less(table["Feedback"], 1), pc.greater(table["Feedback"], most))
     expected = "1" if most == 1 else f"1 to {most} points"
@@ -117,7 +117,7 @@ def _feedback(path: RawFile, most: int) -> pa.Table:
 
 def _with_ratings(history: pa.Table, history_path: RawFile, ratings: pa.Table, ratings_path: RawFile) -> pa.Table:
     """Return the watched pairs with their rating and labels; every rated pair is one of them, none occurs twice."""
-    watched, rated = _pairs(history, history_path), _pairs(ratings, ratings_path)
+    watched, rated = _number_pairs(history, history_path), _number_pairs(ratings, ratings_path)
     unwatched = pa.chunked_array([~np.isin(rated, watched)])
     refuse_where(unwatched, ratings, "anime", ratings_path, "an anime in the user's history", first_row=2)
     rating = ratings["rating"].take(pc.index_in(pa.array(watched), pa.array(rated)))
@@ -129,7 +129,7 @@ def _with_ratings(history: pa.Table, history_path: RawFile, ratings: pa.Table, r
     )
 
 
-def _pairs(table: pa.Table, path: RawFile) -> np.ndarray:
+def _number_pairs(table: pa.Table, path: RawFile) -> np.ndarray:
     """Return one number per pair of user and anime."""
     pairs: np.ndarray = table["user"].to_numpy() << 32 | table["anime"].to_numpy()
     first = np.unique(pairs, return_index=True)[1]
@@ -139,7 +139,7 @@ def _pairs(table: pa.Table, path: RawFile) -> np.ndarray:
     return pairs
 
 
-def _anime(path: RawFile) -> pa.Table:
+def _read_anime(path: RawFile) -> pa.Table:
     table = read_delimited(path, _INFO, delimiter="\t", quoted=False, optional=("genre",))
     names = pa.array([html.unescape(name) for name in table["name"].to_pylist()])
     text = pc.binary_join_element_wise(names, table["genre"], table["type"], ", ", null_handling="skip")

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import scipy.io
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, MTBenchError, Schema, Source, Split, Task
-from mtbench_datasets.raw_files import refuse_where, without_duplicates
+from mtbench_datasets.raw_files import drop_duplicates, refuse_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,13 +88,13 @@ class Epinions(Dataset[DatasetConfig]):
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per review in the order of the file, without the exact duplicates."""
         path = files[_FILE]
-        raw = pa.table(dict(zip(_LARGEST, _matrix(path).T, strict=True)))
+        raw = pa.table(dict(zip(_LARGEST, _read_matrix(path).T, strict=True)))
         for name, largest in _LARGEST.items():
             outside = pc.less(raw[name], 1)
             if largest is not None:
                 outside = pc.or_(outside, pc.greater(raw[name], largest))
             refuse_where(outside, raw, name, path, f"1 to {largest}" if largest else "1 or more", first_row=1)
-        rows = without_duplicates(raw)
+        rows = drop_duplicates(raw)
         return (
             rows.append_column("like", pc.greater_equal(rows["rating"], 4).cast(pa.int8()))
             .append_column("top", pc.equal(rows["rating"], 5).cast(pa.int8()))
@@ -102,7 +102,7 @@ class Epinions(Dataset[DatasetConfig]):
         )
 
 
-def _matrix(path: Path) -> np.ndarray:
+def _read_matrix(path: Path) -> np.ndarray:
     """Return the matrix ``rating`` of a MATLAB file."""
     expected = f"expected a MATLAB file with a matrix 'rating' of {len(_LARGEST)} columns: {', '.join(_LARGEST)}"
     try:

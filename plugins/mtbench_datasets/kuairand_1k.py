@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Schema, Source, Split
-from mtbench_datasets.kuairand_pure import impression_schema, impressions
+from mtbench_datasets.kuairand_pure import make_impression_schema, read_impressions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,9 +67,9 @@ class KuaiRand1K(Dataset[KuaiRand1KConfig]):
 
     def schema(self) -> Schema:
         """Return four tasks over one impression's context, user and video."""
-        return impression_schema(statistics=self.config.statistics)
+        return make_impression_schema(statistics=self.config.statistics)
 
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per impression in the order of the logs; ``time_ms`` is in milliseconds since 1970."""
         statistics = files[_STATISTICS] if self.config.statistics else None
-        return impressions([files[name] for name in _LOGS], files[_USERS], files[_VIDEOS], statistics)
+        return read_impressions([files[name] for name in _LOGS], files[_USERS], files[_VIDEOS], statistics)

@@ -11,11 +11,11 @@ from pydantic import Field
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.raw_files import (
     attach,
+    drop_duplicates,
     read_delimited,
     read_parquet,
     refuse_unless_binary,
     refuse_where,
-    without_duplicates,
 )
 
 if TYPE_CHECKING:
@@ -153,12 +153,12 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
 
     def schema(self) -> Schema:
         """Return four tasks over one impression's context, user and video."""
-        return impression_schema(statistics=self.config.statistics)
+        return make_impression_schema(statistics=self.config.statistics)
 
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per impression in the order of the logs; ``time_ms`` is in milliseconds since 1970."""
         release = self.config.release
-        return impressions(
+        return read_impressions(
             [files[name] for name in _LOGS[release]],
             files[_USERS],
             files[_VIDEOS],
@@ -169,24 +169,27 @@ class KuaiRandPure(Dataset[KuaiRandConfig]):
         """Return likes and long watches from before the first row; the official release has them as rows."""
         if _HISTORIES not in files:
             return None
-        first = min(pc.min(_log(files[name])["time_ms"]).as_py() for name in _LOGS[self.config.release])
+        first = min(pc.min(_read_log(files[name])["time_ms"]).as_py() for name in _LOGS[self.config.release])
         lists = pa.list_(pa.int64())
         types = {"user_id": pa.int64(), "last_time_ms": pa.float64(), "like_seq": lists, "long_watch_seq": lists}
         histories = _read(files[_HISTORIES], types)
         histories = histories.filter(pc.less(histories["last_time_ms"], first))
         return pa.concat_tables(
-            [_events(histories, "like_seq", {"like"}), _events(histories, "long_watch_seq", {"click", "long_view"})]
+            [
+                _list_events(histories, "like_seq", {"like"}),
+                _list_events(histories, "long_watch_seq", {"click", "long_view"}),
+            ]
         )
 
 
-def _events(histories: pa.Table, column: str, tasks: set[str]) -> pa.Table:
+def _list_events(histories: pa.Table, column: str, tasks: set[str]) -> pa.Table:
     owner = pc.list_parent_indices(histories[column].combine_chunks())
     marks = {task: pa.repeat(task in tasks, len(owner)) for task in _TASKS}
     videos = pc.list_flatten(histories[column])
     return pa.table({"user_id": histories["user_id"].take(owner), "video_id": videos, **marks})
 
 
-def impression_schema(*, statistics: bool) -> Schema:
+def make_impression_schema(*, statistics: bool) -> Schema:
     """Return four tasks over one impression's context, user and video: the schema of every KuaiRand release."""
     features = [
         *(Feature(name=name, of="context") for name in ("tab", "hour")),
@@ -210,20 +213,20 @@ def impression_schema(*, statistics: bool) -> Schema:
     )
 
 
-def impressions(logs: Sequence[Path], users: Path, videos: Path, statistics: Path | None) -> pa.Table:
-    """Return the rows of :func:`impression_schema`, in the order of the logs, without exact duplicates."""
-    log = without_duplicates(pa.concat_tables([_log(path) for path in logs]))
+def read_impressions(logs: Sequence[Path], users: Path, videos: Path, statistics: Path | None) -> pa.Table:
+    """Return the rows of :func:`make_impression_schema`, in the order of the logs, without exact duplicates."""
+    log = drop_duplicates(pa.concat_tables([_read_log(path) for path in logs]))
     split = pc.if_else(
         pc.less(log["date"], _VALID_FROM), "train", pc.if_else(pc.less(log["date"], _TEST_FROM), "valid", "test")
     )
     rows = log.select(["user_id", "video_id", "time_ms", "tab", *_TASKS.values(), *_OUTCOMES])
-    rows = rows.append_column("hour", beijing_hour(pc.divide(log["time_ms"], 1000))).append_column("split", split)
-    rows = attach(rows, "user_id", user_features(users, _USER_COUNTS if statistics else ()), users)
-    rows = attach(rows, "video_id", _videos(videos), videos)
-    return attach(rows, "video_id", _statistics(statistics), statistics) if statistics else rows
+    rows = rows.append_column("hour", find_beijing_hour(pc.divide(log["time_ms"], 1000))).append_column("split", split)
+    rows = attach(rows, "user_id", read_user_features(users, _USER_COUNTS if statistics else ()), users)
+    rows = attach(rows, "video_id", _read_videos(videos), videos)
+    return attach(rows, "video_id", _read_statistics(statistics), statistics) if statistics else rows
 
 
-def beijing_hour(seconds: pa.ChunkedArray) -> pa.ChunkedArray:
+def find_beijing_hour(seconds: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the hour of the day in Beijing, 0 to 23, of whole seconds since 1970."""
     hour = pc.add(pc.divide(seconds, 3600), _BEIJING_HOURS)
     return pc.subtract(hour, pc.multiply(pc.divide(hour, 24), 24))
@@ -233,7 +236,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
     return read_parquet(path, types) if path.suffix == ".parquet" else read_delimited(path, types)
 
 
-def _log(path: Path) -> pa.Table:
+def _read_log(path: Path) -> pa.Table:
     table = _read(path, dict.fromkeys(_LOG, pa.int64()))
     outside = pc.or_(pc.less(table["date"], _FIRST_DAY), pc.greater(table["date"], _LAST_DAY))
     first_row = 1 if path.suffix == ".parquet" else 2
@@ -247,18 +250,18 @@ def _log(path: Path) -> pa.Table:
     return table
 
 
-def user_features(path: Path, counts: Sequence[str] = ()) -> pa.Table:
-    """Return the users of a Kuaishou release: ``USER_WORDS``, ``USER_CODES`` and the given ``counts``."""
+def read_user_features(path: Path, counts: Sequence[str] = ()) -> pa.Table:
+    """Return the users of a Kuaishou release: ``USER_WORDS``, ``USER_CODES`` and the ``counts`` asked for."""
     types = {
         "user_id": pa.int64(),
         **dict.fromkeys(USER_WORDS, pa.string()),
         **dict.fromkeys(USER_CODES, pa.float64()),
         **dict.fromkeys(counts, pa.float64()),
     }
-    return _as_codes(read_delimited(path, types, optional=(*USER_WORDS, *USER_CODES)), USER_CODES, path)
+    return _cast_codes(read_delimited(path, types, optional=(*USER_WORDS, *USER_CODES)), USER_CODES, path)
 
 
-def _videos(path: Path) -> pa.Table:
+def _read_videos(path: Path) -> pa.Table:
     types = {
         "video_id": pa.int64(),
         **dict.fromkeys((*_VIDEO_WORDS, "tag"), pa.string()),
@@ -266,16 +269,16 @@ def _videos(path: Path) -> pa.Table:
     }
     table = read_delimited(path, types, optional=[name for name in types if name != "video_id"])
     tags = pc.split_pattern(table["tag"], ",")
-    return _as_codes(table, _VIDEO_CODES, path).drop_columns("tag").append_column("tag", tags)
+    return _cast_codes(table, _VIDEO_CODES, path).drop_columns("tag").append_column("tag", tags)
 
 
-def _statistics(path: Path) -> pa.Table:
+def _read_statistics(path: Path) -> pa.Table:
     """Return a video's statistics, named ``video_...``: a user has a ``follow_user_num`` too."""
     types = {"video_id": pa.int64(), **dict.fromkeys(_VIDEO_STATISTICS, pa.float64())}
     return _read(path, types).rename_columns(["video_id", *(f"video_{name}" for name in _VIDEO_STATISTICS)])
 
 
-def _as_codes(table: pa.Table, names: Sequence[str], path: Path) -> pa.Table:
+def _cast_codes(table: pa.Table, names: Sequence[str], path: Path) -> pa.Table:
     """Return ``table`` with integers for codes, which the release writes as 9 or 9.0."""
     for name in names:
         broken = pc.not_equal(pc.floor(table[name]), table[name])

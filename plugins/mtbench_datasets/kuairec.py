@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
-from mtbench_datasets.kuairand_pure import USER_CODES, USER_WORDS, beijing_hour, user_features
-from mtbench_datasets.raw_files import attach, read_delimited, refuse_where, without_duplicates
+from mtbench_datasets.kuairand_pure import USER_CODES, USER_WORDS, find_beijing_hour, read_user_features
+from mtbench_datasets.raw_files import attach, drop_duplicates, read_delimited, refuse_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,15 +88,15 @@ class KuaiRec(Dataset[DatasetConfig]):
         for name in ("play_duration", "watch_ratio"):
             wrong = pc.invert(pc.and_(pc.greater_equal(views[name], 0), pc.is_finite(views[name])))
             refuse_where(wrong, views, name, path, "a number from 0", first_row=2)
-        views = without_duplicates(views)
+        views = drop_duplicates(views)
         for name, ratio in _TASKS.items():
             views = views.append_column(name, pc.greater_equal(views["watch_ratio"], ratio).cast(pa.int8()))
-        views = views.append_column("hour", beijing_hour(pc.floor(views["timestamp"]).cast(pa.int64())))
-        views = attach(views, "user_id", user_features(files[_USERS]), files[_USERS])
-        return attach(views, "video_id", _tags(files[_VIDEOS]), files[_VIDEOS])
+        views = views.append_column("hour", find_beijing_hour(pc.floor(views["timestamp"]).cast(pa.int64())))
+        views = attach(views, "user_id", read_user_features(files[_USERS]), files[_USERS])
+        return attach(views, "video_id", _read_tags(files[_VIDEOS]), files[_VIDEOS])
 
 
-def _tags(path: Path) -> pa.Table:
+def _read_tags(path: Path) -> pa.Table:
     table = read_delimited(path, {"video_id": pa.int64(), "feat": pa.string()})
     wrong = pc.invert(pc.match_substring_regex(table["feat"], _TAGS))
     refuse_where(wrong, table, "feat", path, "a list of tags such as [27, 9]", first_row=2)

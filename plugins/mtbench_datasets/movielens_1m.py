@@ -75,10 +75,10 @@ class MovieLens1M(Dataset[DatasetConfig]):
         path = files["ratings.dat"]
         ratings = with_tasks(_read(path, _RATINGS), path, first_row=1)
         rows = attach(ratings, "user_id", with_region(_read(files["users.dat"], _USERS)), files["users.dat"])
-        return attach(rows, "item_id", _movies(files["movies.dat"]), files["movies.dat"])
+        return attach(rows, "item_id", _read_movies(files["movies.dat"]), files["movies.dat"])
 
 
-def _movies(path: Path) -> pa.Table:
+def _read_movies(path: Path) -> pa.Table:
     movies = _read(path, _MOVIES)
     year = pc.extract_regex(movies["title"], _YEAR)
     refuse_where(pc.is_null(year), movies, "title", path, "a title that ends in its year, (1995)", first_row=1)

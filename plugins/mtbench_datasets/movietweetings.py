@@ -90,10 +90,10 @@ class MovieTweetings(Dataset[DatasetConfig]):
         refuse_where(outside, rows, "rating", path, "0 to 10 points", first_row=1)
         for task, points in (("good", 7), ("great", 8), ("perfect", 10)):
             rows = rows.append_column(task, pc.greater_equal(rating, points).cast(pa.int8()))
-        return attach(rows, "imdb_id", _movies(files["movies.dat"]), files["movies.dat"])
+        return attach(rows, "imdb_id", _read_movies(files["movies.dat"]), files["movies.dat"])
 
 
-def _movies(path: Path) -> pa.Table:
+def _read_movies(path: Path) -> pa.Table:
     """Return id, title, release year and genres of each movie."""
     movies = read_delimited(path, _MOVIES, delimiter="::", header=False, quoted=False, optional=("genre",))
     parts = pc.extract_regex(movies["title"], _TITLE)

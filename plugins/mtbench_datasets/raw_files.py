@@ -46,13 +46,13 @@ def read_delimited(
     which only the ``optional`` columns may be. A ``delimiter`` may have several characters. Raises MTBenchError for
     anything else.
     """
-    names = _header(path, delimiter) if header else list(types)
+    names = _read_header(path, delimiter) if header else list(types)
     if missing := [name for name in types if name not in names]:
         raise MTBenchError(f"{path}: row 1: there is no column {', '.join(missing)}; found {', '.join(names)}")
-    with _explained(path, names):
-        source: Any = _stream(path) if isinstance(path, zipfile.Path) else path
+    with _explain_errors(path, names):
+        source: Any = _open_stream(path) if isinstance(path, zipfile.Path) else path
         if len(delimiter) > 1:  # pyarrow splits at single characters
-            content = _stream(path).read()
+            content = _open_stream(path).read()
             source = pa.BufferReader(content.replace(delimiter.encode(), _SEPARATOR.encode()))
             delimiter = _SEPARATOR
         table = pyarrow.csv.read_csv(
@@ -60,7 +60,7 @@ def read_delimited(
             # One thread: only then do errors tell the row.
             pyarrow.csv.ReadOptions(use_threads=False, column_names=None if header else names, encoding=encoding),
             pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False),
-            _conversion(types, null),
+            _make_conversion(types, null),
         )
     _refuse_missing(table, types, optional, path, first_row=1 + header)
     return table
@@ -72,16 +72,16 @@ def read_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple
     With each piece comes the number of its first row: for files whose raw text would not fit in memory.
     """
     names = list(types)
-    with _explained(path, names):
+    with _explain_errors(path, names):
         reader = pyarrow.csv.open_csv(
             path,
             pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=_BATCH_BYTES),
             pyarrow.csv.ParseOptions(quote_char=False),
-            _conversion(types, ("",)),
+            _make_conversion(types, ("",)),
         )
     first_row = 1
     while True:
-        with _explained(path, names):
+        with _explain_errors(path, names):
             batch = next(reader, None)
         if batch is None:
             return
@@ -91,14 +91,14 @@ def read_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple
         first_row += len(table)
 
 
-def _conversion(types: Mapping[str, pa.DataType], null: Collection[str]) -> Any:
+def _make_conversion(types: Mapping[str, pa.DataType], null: Collection[str]) -> Any:
     return pyarrow.csv.ConvertOptions(
         column_types=dict(types), include_columns=list(types), null_values=list(null), strings_can_be_null=True
     )
 
 
 @contextmanager
-def _explained(path: RawFile, names: list[str]) -> Iterator[None]:
+def _explain_errors(path: RawFile, names: list[str]) -> Iterator[None]:
     """Turn pyarrow's errors into ones that name the file, the column and the row."""
     try:
         yield
@@ -118,13 +118,13 @@ def _refuse_missing(
             refuse_where(pc.is_null(table[name]), table, name, path, "a value", first_row=first_row)
 
 
-def _stream(path: RawFile) -> Any:
+def _open_stream(path: RawFile) -> Any:
     return pa.BufferReader(path.read_bytes()) if isinstance(path, zipfile.Path) else pa.input_stream(path)
 
 
-def _header(path: RawFile, delimiter: str) -> list[str]:
+def _read_header(path: RawFile, delimiter: str) -> list[str]:
     try:
-        with _stream(path) as stream, io.TextIOWrapper(stream, "utf-8") as text:
+        with _open_stream(path) as stream, io.TextIOWrapper(stream, "utf-8") as text:
             return next(csv.reader(text, delimiter=delimiter), [])
     except (OSError, UnicodeDecodeError) as error:
         raise MTBenchError(f"{path}: {error}; expected a text file whose first line names its columns") from error
@@ -162,7 +162,7 @@ def refuse_unless_binary(table: pa.Table, columns: Collection[str], path: RawFil
         refuse_where(wrong, table, name, path, "0 or 1", first_row=first_row)
 
 
-def without_duplicates(table: pa.Table) -> pa.Table:
+def drop_duplicates(table: pa.Table) -> pa.Table:
     """Return the rows that equal no earlier row in all columns."""
     return table.filter(pa.array(~table.to_pandas().duplicated().to_numpy()))
 

@@ -16,18 +16,18 @@ def _refuse_repeated(names: tuple[T, ...]) -> tuple[T, ...]:
     return names
 
 
-def _kind(value: Any) -> str:
+def _find_tag(value: Any) -> str:
     return "list" if isinstance(value, list | tuple) else "name"
 
 
 NameOrList = Annotated[
     Annotated[T, Tag("name")]
     | Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_refuse_repeated), Tag("list")],
-    Discriminator(_kind),
+    Discriminator(_find_tag),
 ]
 """The type of such a setting, of what one name may be."""
 
 
-def listed(value: T | tuple[T, ...]) -> tuple[T, ...]:
+def list_names(value: T | tuple[T, ...]) -> tuple[T, ...]:
     """Return the names that a setting holds."""
     return value if isinstance(value, tuple) else (value,)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
-from mtbench_datasets.kuairand_pure import beijing_hour
+from mtbench_datasets.kuairand_pure import find_beijing_hour
 from mtbench_datasets.raw_files import read_delimited, refuse_where
 
 if TYPE_CHECKING:
@@ -85,4 +85,4 @@ class Taobao(Dataset[DatasetConfig]):
         events = events.filter(pc.and_(pc.greater_equal(time, _FROM), pc.less(time, _BEFORE)))
         for name, behavior in _TASKS.items():
             events = events.append_column(name, pc.equal(events["behavior"], behavior).cast(pa.int8()))
-        return events.append_column("hour", beijing_hour(events["timestamp"]).cast(pa.int8()))
+        return events.append_column("hour", find_beijing_hour(events["timestamp"]).cast(pa.int8()))

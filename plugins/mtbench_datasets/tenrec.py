@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mtbench import Card, Dataset, DatasetConfig, Feature, Schema, Source, Split, Task
 from mtbench_datasets.raw_files import read_delimited, refuse_unless_binary
-from mtbench_datasets.several import NameOrList, listed
+from mtbench_datasets.several import NameOrList, list_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class Tenrec(Dataset[TenrecConfig]):
 
     def sources(self) -> Sequence[Source]:
         """Return each scenario's file."""
-        names = [f"{scenario}.csv" for scenario in listed(self.config.scenario)]
+        names = [f"{scenario}.csv" for scenario in list_names(self.config.scenario)]
         return [Source(name=name, mirror=f"Tenrec/{name}") for name in names]
 
     def schema(self) -> Schema:
@@ -102,7 +102,7 @@ class Tenrec(Dataset[TenrecConfig]):
     def load(self, files: Mapping[str, Path]) -> pa.Table:
         """Return one row per impression in the order of the files, one scenario after the other."""
         tables = []
-        for scenario in listed(self.config.scenario):
+        for scenario in list_names(self.config.scenario):
             path = files[f"{scenario}.csv"]
             table = read_delimited(path, _COLUMNS, null=("", "\\N"), optional=(*_CODES, "watching_times"))
             refuse_unless_binary(table, _TASKS, path, first_row=2)

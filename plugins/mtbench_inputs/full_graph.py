@@ -79,11 +79,13 @@ class TrainingGraph:
             self._copies[device] = adjacency.to(device), pairs.to(device), weights.to(device)
         adjacency, pairs, weights = self._copies[device]
         own = torch.unique(rows.edges[rows.edges >= 0])
-        users, items = zip(*_layers(adjacency.without(pairs[own], weights[own]), x_users, x_items, layers), strict=True)
+        users, items = zip(
+            *_make_layers(adjacency.without(pairs[own], weights[own]), x_users, x_items, layers), strict=True
+        )
         return torch.stack(users).mean(0), torch.stack(items).mean(0)
 
 
-def _layers(adjacency: Adjacency, x_users: Tensor, x_items: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+def _make_layers(adjacency: Adjacency, x_users: Tensor, x_items: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
     layers = [(x_users, x_items)]
     for _ in range(count):
         layers.append(propagate(adjacency, *layers[-1], "symmetric"))
@@ -121,12 +123,12 @@ class FullGraph(Input[FullGraphConfig]):
             "pairs": pairs,
             "weights": weights,
             "rows": [torch.from_numpy(np.array(part)) for part in (rows.user, rows.item, edges, folds)],
-            "pooled": self._pooled(adjacency, pairs, weights, torch.from_numpy(fold)),
+            "pooled": self._make_pooled(adjacency, pairs, weights, torch.from_numpy(fold)),
             "tasks": events.positive.shape[1],
         }
         _save(parts, folder / FILE)
 
-    def _pooled(self, adjacency: Adjacency, pairs: Tensor, weights: Tensor, fold: Tensor) -> list[Tensor]:
+    def _make_pooled(self, adjacency: Adjacency, pairs: Tensor, weights: Tensor, fold: Tensor) -> list[Tensor]:
         """Return the vectors of users and of items, (folds, nodes, width); ``fold`` (events,) is -1 for no row's."""
         generator = torch.Generator().manual_seed(self.config.seed)
         users, items = (
@@ -136,8 +138,8 @@ class FullGraph(Input[FullGraphConfig]):
         tables = []
         for left_out in range(self.config.folds):
             at = fold == left_out
-            layers = _layers(adjacency.without(pairs[at], weights[at]), users, items, POOLED_LAYERS)
-            tables.append([_scaled(torch.stack(side[1:]).sum(0)).float() for side in zip(*layers, strict=True)])
+            layers = _make_layers(adjacency.without(pairs[at], weights[at]), users, items, POOLED_LAYERS)
+            tables.append([_scale(torch.stack(side[1:]).sum(0)).float() for side in zip(*layers, strict=True)])
         return [torch.stack(side) for side in zip(*tables, strict=True)]
 
     def open(self, folder: Path) -> OpenedFullGraph:
@@ -160,7 +162,7 @@ def _save(parts: Mapping[str, Any], path: Path) -> None:
         raise
 
 
-def _scaled(vectors: Tensor) -> Tensor:
+def _scale(vectors: Tensor) -> Tensor:
     """Scale a table of vectors to a root mean square of 1, by nothing but the table itself."""
     return vectors / vectors.square().mean().sqrt().clamp(min=torch.finfo().tiny)
 

@@ -44,7 +44,7 @@ class MacroGraphConfig(GroupingConfig):
     neighbors: int = Field(20, ge=0, le=1000, description="Latest neighbours of the user and of the item.")
 
     @model_validator(mode="after")
-    def _table_where_used(self) -> Self:
+    def _check_table(self) -> Self:
         if (self.scores == "table") != bool(self.table):
             raise ValueError("'table' belongs to 'scores: table', which needs it; give both or neither")
         if any(not rank >= 0 for rank in self.table.values()):
@@ -110,15 +110,15 @@ class MacroGraph(Input[MacroGraphConfig]):
         grouping = Grouping(self.config, events, rows, columns)
         sides = {}
         for side, node, nodes in (("user", rows.user, events.users), ("item", rows.item, events.items)):
-            sides[side], line = edges.lines_of(node, rows.chunk, nodes, events.chunks)
+            sides[side], line = edges.find_lines(node, rows.chunk, nodes, events.chunks)
             np.save(folder / f"{side}-line.npy", line)
             np.save(folder / f"{side}-chunk.npy", sides[side].chunk)
             np.save(folder / f"{side}-node.npy", sides[side].node.astype(np.int32))
-            for name, array in edges.neighbors(merged, side, sides[side], events.chunks).items():
+            for name, array in edges.list_neighbors(merged, side, sides[side], events.chunks).items():
                 np.save(folder / f"{side}-{name}.npy", array)
         bits = dict(enumerate(tasks))
-        growth = _growth(events, rows) if self.config.counts == "scaled" else np.ones(events.chunks)
-        snapshots = _snapshots(merged, grouping, sides, bits, len(all_tasks), growth)
+        growth = _estimate_growth(events, rows) if self.config.counts == "scaled" else np.ones(events.chunks)
+        snapshots = _make_snapshots(merged, grouping, sides, bits, len(all_tasks), growth)
         edges.write(folder, {side: len(lines.node) for side, lines in sides.items()}, snapshots)
         spec = MacroGraphSpec(
             users=events.users,
@@ -156,11 +156,11 @@ class OpenedMacroGraph(InputReader):
     def take(self, rows: Tensor) -> MacroGraphInput:
         """Return the macro graph around the rows."""
         user, item = self.tables["user-line"][rows], self.tables["item-line"][rows]
-        items, item_scores, item_mask = self._neighbors("user", user)
-        users, user_scores, user_mask = self._neighbors("item", item)
+        items, item_scores, item_mask = self._take_neighbors("user", user)
+        users, user_scores, user_mask = self._take_neighbors("item", item)
         return MacroGraphInput(
-            user=self._numbers("user", user),
-            item=self._numbers("item", item),
+            user=self._number_nodes("user", user),
+            item=self._number_nodes("item", item),
             user_macro=self.tables["user-macro"][user].long(),
             item_macro=self.tables["item-macro"][item].long(),
             user_hop1=self.tables["user-hop1"][user],
@@ -176,11 +176,11 @@ class OpenedMacroGraph(InputReader):
             task_table=self.tables["user-tasks"][user].long(),
         )
 
-    def _numbers(self, side: str, line: Tensor) -> Tensor:
+    def _number_nodes(self, side: str, line: Tensor) -> Tensor:
         seen = self.tables[f"{side}-end"][line] > self.tables[f"{side}-start"][line]
         return (self.tables[f"{side}-node"][line].long() + 1) * seen
 
-    def _neighbors(self, side: str, line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _take_neighbors(self, side: str, line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         table = {name: self.tables[f"{side}-{name}"] for name in (*NEIGHBORS, "chunk")}
         at = table["end"][line, None] - 1 - torch.arange(self.spec.neighbors, device=line.device)
         there = at >= table["start"][line, None]
@@ -203,7 +203,7 @@ class OpenedMacroGraph(InputReader):
         return macro, torch.cat([taken.user_hop1, taken.user_hop2, taken.item_hop1, taken.item_hop2], 1).log1p()
 
 
-def _snapshots(
+def _make_snapshots(
     merged: Merged,
     grouping: Grouping,
     sides: Mapping[str, edges.Lines],
@@ -218,14 +218,14 @@ def _snapshots(
         scores = seen.matrix(seen.score, users, items)
         macro = grouping.next(scores, chunk)
         some = {side: lines.of(chunk) for side, lines in sides.items()}
-        weights = edges.hops(scores, macro, some)
+        weights = edges.weigh_hops(scores, macro, some)
         pieces = {name: weight * np.float32(factor ** int(name[-1])) for name, weight in weights.items()}
         pieces |= {f"{side}-macro": macro[side].numbers[some[side]].astype(np.int32) for side in sides}
-        pieces["user-tasks"] = edges.task_table(seen, bits, tasks, macro["item"], users, some["user"])
+        pieces["user-tasks"] = edges.make_task_table(seen, bits, tasks, macro["item"], users, some["user"])
         yield pieces
 
 
-def _growth(events: Interactions, rows: Rows) -> np.ndarray:
+def _estimate_growth(events: Interactions, rows: Rows) -> np.ndarray:
     """Return by how much the positives will have grown when all training rows are seen, for each snapshot.
 
     That is judged by counts of rows: counts of later positives must not be known.

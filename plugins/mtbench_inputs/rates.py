@@ -57,14 +57,16 @@ class Rates(Input[RatesConfig]):
         """Count chunk after chunk; each row is given the counts before its own is added."""
         tasks = [task.name for task in columns.schema.tasks]
         sides = [
-            self._of(rows.user, events.user, events.users, rows, events),
-            self._of(rows.item, events.item, events.items, rows, events),
+            self._count(rows.user, events.user, events.users, rows, events),
+            self._count(rows.item, events.item, events.items, rows, events),
         ]
         np.save(folder / "numbers.npy", np.concatenate(sides, axis=1))
         told = ["rows", *(f"positives of {task}" for task in tasks), *(f"rate of {task}" for task in tasks)]
         (folder / "names.json").write_text(json.dumps([f"{node} {name}" for node in ("user", "item") for name in told]))
 
-    def _of(self, of_row: np.ndarray, of_event: np.ndarray, nodes: int, rows: Rows, events: Interactions) -> np.ndarray:
+    def _count(
+        self, of_row: np.ndarray, of_event: np.ndarray, nodes: int, rows: Rows, events: Interactions
+    ) -> np.ndarray:
         """Return the numbers (rows, 1 + 2 T) of the users or the items."""
         tasks = events.positive.shape[1]
         seen, positive, before = np.zeros(nodes), np.zeros((nodes, tasks)), np.zeros((nodes, tasks))

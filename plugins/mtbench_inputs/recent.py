@@ -92,8 +92,8 @@ class Recent(Input[RecentConfig]):
             for name, array in arrays.items():
                 np.save(folder / f"{node}-{name}.npy", array)
         np.save(folder / "counts.npy", np.array([events.items, events.users]))
-        features = _of_items(columns) if self.config.features else []
-        np.save(folder / "item-codes.npy", _codes(features, events.items, rows, columns))
+        features = _list_item_features(columns) if self.config.features else []
+        np.save(folder / "item-codes.npy", _collect_codes(features, events.items, rows, columns))
         (folder / "features.json").write_text(json.dumps(features))
 
     def open(self, folder: Path) -> OpenedRecent:
@@ -110,14 +110,14 @@ class Recent(Input[RecentConfig]):
         return OpenedRecent(sides, codes, spec)
 
 
-def _of_items(columns: Columns) -> list[str]:
+def _list_item_features(columns: Columns) -> list[str]:
     """Return the categorical features that describe items, the id among them where ids are features."""
     schema = columns.schema
     described = {feature.name: feature.of for feature in schema.features} | {schema.user: "user"}
     return [name for name in columns.meta["categorical"] if described.get(name, "item") == "item"]
 
 
-def _codes(features: Sequence[str], items: int, rows: Rows, columns: Columns) -> np.ndarray:
+def _collect_codes(features: Sequence[str], items: int, rows: Rows, columns: Columns) -> np.ndarray:
     """Return the codes of each node's features in the first row of it that may be learned from."""
     counts = columns.counts
     held_out = slice(counts["train"], counts["train"] + counts["valid"] + counts["test"])
@@ -148,11 +148,11 @@ class OpenedRecent(InputReader):
 
     def take(self, rows: Tensor) -> RecentInput:
         """Return the recent positives of the rows."""
-        items, *of_items = self._latest(self.sides["user"], rows, self.spec.length)
-        of_users = self._latest(self.sides["item"], rows, self.spec.item_length)
+        items, *of_items = self._take_latest(self.sides["user"], rows, self.spec.length)
+        of_users = self._take_latest(self.sides["item"], rows, self.spec.item_length)
         return RecentInput._make([items, *of_items, *of_users, self.codes[items]])
 
-    def _latest(self, side: Mapping[str, Tensor], rows: Tensor, length: int) -> tuple[Tensor, ...]:
+    def _take_latest(self, side: Mapping[str, Tensor], rows: Tensor, length: int) -> tuple[Tensor, ...]:
         if not len(side["partner"]):
             empty = torch.zeros(len(rows), length, device=rows.device)
             return empty.long(), empty.unsqueeze(-1).expand(-1, -1, self.spec.tasks), empty, empty

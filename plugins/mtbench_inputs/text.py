@@ -97,7 +97,7 @@ class TextConfig(InputConfig):
 
     @field_validator("encoder")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_encoder(cls, value: str) -> str:
         if value not in _NAMED and not re.fullmatch(r"\w+(\.\w+)*:\w+", value):
             raise ValueError(
                 f"no text encoder is named '{value}'{suggest(value, _NAMED)}; use {', '.join(_NAMED)} or "
@@ -106,7 +106,7 @@ class TextConfig(InputConfig):
         return value
 
     @model_validator(mode="after")
-    def _width_of_hashed(self) -> Self:
+    def _check_width(self) -> Self:
         if self.width is not None and self.encoder != "hashed":
             raise ValueError(f"width is of the encoder 'hashed'; remove it, '{self.encoder}' has a width of its own")
         return self
@@ -142,12 +142,12 @@ class Text(Input[TextConfig]):
         trimmed = pc.utf8_trim_whitespace(columns.text(self.config.column))
         texts = pc.if_else(pc.equal(trimmed, ""), None, trimmed).combine_chunks().dictionary_encode()
         distinct = texts.dictionary
-        encoder = _encoder(self.config)
+        encoder = _make_encoder(self.config)
         shape = (1 + len(distinct), encoder.width)
         with closing(ArrayFile(folder / "vectors.npy", shape, np.float32)) as vectors:
             for start in range(0, len(distinct), BLOCK):
                 block = distinct[start : start + BLOCK].to_pylist()
-                vectors.write(1 + start, _encoded(encoder, block, self.config.encoder))
+                vectors.write(1 + start, _encode(encoder, block, self.config.encoder))
         line = 1 + texts.indices.fill_null(-1).to_numpy()
         np.save(folder / "line.npy", line[rows.item])
 
@@ -185,7 +185,7 @@ class OpenedText(InputReader):
         return {}, taken.vectors
 
 
-def _encoder(config: TextConfig) -> Encoder:
+def _make_encoder(config: TextConfig) -> Encoder:
     if config.encoder == "hashed":
         return HashedWords(config.width or HASHED_WIDTH)
     if config.encoder in _NAMED:
@@ -205,7 +205,7 @@ def _encoder(config: TextConfig) -> Encoder:
     return encoder
 
 
-def _encoded(encoder: Encoder, texts: list[str], name: str) -> np.ndarray:
+def _encode(encoder: Encoder, texts: list[str], name: str) -> np.ndarray:
     """Return the vectors of the texts. Raises MTBenchError if they are not what an encoder promises."""
     vectors = np.asarray(encoder.encode(texts))
     if vectors.shape != (len(texts), encoder.width):

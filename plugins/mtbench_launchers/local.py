@@ -24,9 +24,9 @@ class Local(Launcher):
 
     def start(self, job: Job) -> Process:
         """Start a process on the cores, and with the GPU, of its number."""
-        cores = share(usable_cores(), job.number, job.of)
-        environment = dict(job.environment) | threads(len(cores))
-        if gpus := visible_gpus():
+        cores = share(find_cores(), job.number, job.of)
+        environment = dict(job.environment) | limit_threads(len(cores))
+        if gpus := find_gpus():
             environment["CUDA_VISIBLE_DEVICES"] = gpus[job.number % len(gpus)]
         process = begin(job.command, environment, job.log)
         if hasattr(os, "sched_setaffinity"):
@@ -67,12 +67,12 @@ def begin(
         )  # fmt: skip
 
 
-def threads(count: int) -> dict[str, str]:
+def limit_threads(count: int) -> dict[str, str]:
     """Return the environment that keeps a process to so many threads."""
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
 
 
-def usable_cores() -> list[int]:
+def find_cores() -> list[int]:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -86,7 +86,7 @@ def share(cores: list[int], number: int, of: int) -> list[int]:
     return cores[number * len(cores) // of : (number + 1) * len(cores) // of]
 
 
-def visible_gpus() -> list[str]:
+def find_gpus() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()

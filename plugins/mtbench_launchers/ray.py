@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import Field
 
 from mtbench import Launcher, MTBenchError, Settings
-from mtbench_launchers.local import STOP_SECONDS, Process, begin, threads
+from mtbench_launchers.local import STOP_SECONDS, Process, begin, limit_threads
 
 if TYPE_CHECKING:
     from mtbench import Job
@@ -51,7 +51,7 @@ class Ray(Launcher):
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise MTBenchError(f"ray: no cluster at {self.config.address or 'this machine'}: {error}") from error
 
-    def start(self, job: Job) -> Task:
+    def start(self, job: Job) -> RayTask:
         """Start a worker on whatever node has room."""
         task = self._ray.remote(_work).options(
             num_cpus=self.config.cpus,
@@ -60,8 +60,8 @@ class Ray(Launcher):
             retry_exceptions=False,
             name=f"mtbench worker {job.number}",
         )
-        environment = dict(job.environment) | threads(self.config.cpus)
-        return Task(self._ray, task.remote(list(job.command), environment, os.getcwd(), str(job.log)))  # noqa: PTH109
+        environment = dict(job.environment) | limit_threads(self.config.cpus)
+        return RayTask(self._ray, task.remote(list(job.command), environment, os.getcwd(), str(job.log)))  # noqa: PTH109
 
     def close(self) -> None:
         """Let go of the cluster."""
@@ -69,27 +69,27 @@ class Ray(Launcher):
             self._ray.shutdown()
 
 
-class Task(NamedTuple):
+class RayTask(NamedTuple):
     """A worker that is a task of Ray."""
 
     ray: Any
-    reference: Any
+    handle: Any
 
     def ended(self) -> str | None:
         """Return how it ended; one that waits for a node has not."""
-        ready, _ = self.ray.wait([self.reference], timeout=0)
+        ready, _ = self.ray.wait([self.handle], timeout=0)
         if not ready:
             return None
         try:
-            return f"exit status {self.ray.get(self.reference)}"
+            return f"exit status {self.ray.get(self.handle)}"
         except self.ray.exceptions.RayError as error:
             return str(error).strip().splitlines()[-1]
 
     def stop(self) -> None:
         """Cancel the task, whose process ends with it."""
         if self.ended() is None:
-            self.ray.cancel(self.reference)
-            self.ray.wait([self.reference], timeout=STOP_SECONDS)
+            self.ray.cancel(self.handle)
+            self.ray.wait([self.handle], timeout=STOP_SECONDS)
 
 
 def _work(command: list[str], environment: dict[str, str], folder: str, log: str) -> int:

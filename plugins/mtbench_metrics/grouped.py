@@ -39,12 +39,12 @@ class GAUC(GroupedMetric):
 
     def compute(self) -> Tensor:
         """Return the weighted mean of the groups' areas."""
-        areas, weights = self._areas()
+        areas, weights = self._measure_areas()
         return (areas * weights).sum() / weights.sum()
 
     def resampler(self) -> Callable[[np.ndarray], float]:
         """Compute the groups' areas once; a resample weighs them by how often each group was drawn."""
-        areas, weights = (part.numpy() for part in self._areas())
+        areas, weights = (part.numpy() for part in self._measure_areas())
         first = np.unique(self.groups().numpy(), return_index=True)[1]
 
         def mean(draws: np.ndarray) -> float:
@@ -55,7 +55,7 @@ class GAUC(GroupedMetric):
 
         return mean
 
-    def _areas(self) -> tuple[Tensor, Tensor]:
+    def _measure_areas(self) -> tuple[Tensor, Tensor]:
         """Return area and weight of each group; groups of one class have none."""
         blocks = self.blocks()
         areas = auc_per_group(blocks)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtbench import MTBenchError
-from mtbench_metrics.rows import RowMetric, positives
+from mtbench_metrics.rows import RowMetric, count_positives
 from mtbench_metrics.ties import tie_blocks
 
 
@@ -53,7 +53,7 @@ class NormalizedEntropy(ProbabilityMetric):
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the normalised entropy."""
-        positives(target)
+        count_positives(target)
         return cross_entropy(preds, target) / cross_entropy(target.mean().expand_as(target), target)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtbench import UndefinedMetricError
-from mtbench_metrics.rows import RowMetric, positives
+from mtbench_metrics.rows import RowMetric, count_positives
 from mtbench_metrics.ties import Blocks, tie_blocks
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class AUC(RowMetric):
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the area."""
-        positives(target)
+        count_positives(target)
         return auc_per_group(tie_blocks(preds, target))[0]
 
     def resampler(self) -> Callable[[np.ndarray], float]:

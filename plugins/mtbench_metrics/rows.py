@@ -72,7 +72,7 @@ def _count(parts: list[Tensor] | Tensor) -> int:
     return parts.numel() if isinstance(parts, Tensor) else sum(part.numel() for part in parts)
 
 
-def positives(target: Tensor) -> int:
+def count_positives(target: Tensor) -> int:
     """Return the number of positive labels; raise UndefinedMetricError unless both classes are there."""
     count = int(target.sum())
     if count in {0, len(target)}:

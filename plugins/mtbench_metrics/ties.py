@@ -37,7 +37,7 @@ def tie_blocks(preds: Tensor, target: Tensor, groups: Tensor | None = None) -> B
     new_group = torch.zeros(len(order), dtype=torch.bool)
     new_group[0] = True
     if groups is not None:
-        key, order = _by_group(groups, order)
+        key, order = _sort_by_group(groups, order)
         new_group[1:] = key[1:] != key[:-1]
     preds, target = preds[order], target[order]
     starts = new_group.clone()
@@ -52,7 +52,7 @@ def tie_blocks(preds: Tensor, target: Tensor, groups: Tensor | None = None) -> B
     return Blocks(group, preds[starts], size, positives, above, positives_above)
 
 
-def _by_group(groups: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+def _sort_by_group(groups: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     """Return the group of each row, by group, and the rows: those of a group stay in their order."""
     bits = len(order).bit_length()
     groups = groups.long()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mtbench import Batch, DataSpec, Task
 
 
-class Transfer(nn.Module):
+class InformationTransfer(nn.Module):
     """Adaptive information transfer: each task after the first of a chain attends to itself and the one before it.
 
     ``before`` is the column of the task before each, or -1. Tasks at the same place in their chains go together.
@@ -124,11 +124,11 @@ class AITM(MultiTaskModel):
         super().__init__(config, data)
         self.calibrator = config.calibrator
         tasks = data.tasks
-        given = _given(tasks)
+        given = _find_given(tasks)
         before = given if config.chain == "auto" and max(given) >= 0 else list(range(-1, len(tasks) - 1))
         self.embed = FeatureEmbedding(data, config.embedding_dim, dropout=config.embedding_dropout)
         self.networks = StackedMLP(len(tasks), self.embed.width, config.tower_layers, config.dropout, config.norm)
-        self.transfer = Transfer(before, self.networks.width, config.dropout)
+        self.transfer = InformationTransfer(before, self.networks.width, config.dropout)
         self.head = StackedLinear(len(tasks), self.networks.width, 1)
         self.impressions = EntireSpace(tasks)
         probable = [task.probability for task in tasks]
@@ -163,7 +163,7 @@ class AITM(MultiTaskModel):
         return torch.where(self.conditional, conditional, super().predict(outputs))
 
 
-def _given(tasks: Sequence[Task]) -> list[int]:
+def _find_given(tasks: Sequence[Task]) -> list[int]:
     """Return the column of the task that each task is given, or -1."""
     columns = {task.name: column for column, task in enumerate(tasks)}
     return [-1 if task.given is None else columns[task.given] for task in tasks]

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mtbench import FloatRange, IntRange, ModelCard, Settings
 from mtbench_models.encodings import LabelMeans, hot_columns
-from mtbench_models.per_task import Labelled, PerTask, id_features
+from mtbench_models.per_task import Labelled, PerTask, find_id_features
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -30,25 +30,25 @@ TREES = {
 
 
 @dataclass
-class Table:
+class TreeTable:
     """Numbers (rows, columns) and, for each feature to average, its codes as a matrix."""
 
     numbers: np.ndarray
     hot: list[sparse.csr_matrix]
 
-    def __getitem__(self, rows: np.ndarray) -> Table:
-        return Table(self.numbers[rows], [hot[rows] for hot in self.hot])
+    def __getitem__(self, rows: np.ndarray) -> TreeTable:
+        return TreeTable(self.numbers[rows], [hot[rows] for hot in self.hot])
 
-    def joined(self, columns: list[np.ndarray]) -> np.ndarray:
+    def join(self, columns: list[np.ndarray]) -> np.ndarray:
         """Return the numbers and further columns."""
         return np.concatenate([self.numbers, *columns], axis=1, dtype=np.float32)
 
     def with_means(self, means: list[LabelMeans]) -> np.ndarray:
         """Return the numbers and the label means of the codes."""
-        return self.joined([one(hot) for one, hot in zip(means, self.hot, strict=True)])
+        return self.join([one(hot) for one, hot in zip(means, self.hot, strict=True)])
 
 
-class Fitted(NamedTuple):
+class TreePredictor(NamedTuple):
     """What predicts a task."""
 
     means: list[LabelMeans]
@@ -136,7 +136,7 @@ class LightGBM(PerTask):
     def __init__(self, config: Config, data: DataSpec, schema: Schema, seed: int) -> None:
         super().__init__(config, data, schema, seed)
         self.settings = config
-        left_out = () if config.ids else id_features(schema, schema.user, schema.item)
+        left_out = () if config.ids else find_id_features(schema, schema.user, schema.item)
         sizes = {name: size for name, size in {**data.categorical, **data.multi}.items() if name not in left_out}
         self.averaged = [name for name, size in sizes.items() if size - 1 > config.means_above]
         self.categories = [
@@ -146,19 +146,19 @@ class LightGBM(PerTask):
     def fit(self, train: Batch, valid: Batch) -> None:
         """Choose the columns of lists, then fit each task."""
         self.list_columns = {
-            name: _columns_of(train.multi[name], size, self.settings.list_codes)
+            name: _choose_columns(train.multi[name], size, self.settings.list_codes)
             for name, size in self.data.multi.items()
         }
         super().fit(train, valid)
 
-    def table(self, rows: Batch) -> Table:
+    def table(self, rows: Batch) -> TreeTable:
         """Return the categories first, then numbers and lists; apart from them the codes to average."""
         parts = [rows.categorical.numpy()[:, self.categories], rows.numeric.numpy()]
-        parts += [_counts(rows.multi[name], columns) for name, columns in self.list_columns.items()]
+        parts += [_count_codes(rows.multi[name], columns) for name, columns in self.list_columns.items()]
         hot = hot_columns(rows, self.data)
-        return Table(np.concatenate(parts, axis=1, dtype=np.float32), [hot[name] for name in self.averaged])
+        return TreeTable(np.concatenate(parts, axis=1, dtype=np.float32), [hot[name] for name in self.averaged])
 
-    def fit_task(self, task: Task, train: Labelled, valid: Labelled) -> Fitted:
+    def fit_task(self, task: Task, train: Labelled, valid: Labelled) -> TreePredictor:
         """Return the label means and the booster, cut after its best round."""
         import lightgbm  # noqa: PLC0415 - an optional dependency
 
@@ -168,7 +168,7 @@ class LightGBM(PerTask):
         columns = [one.fit(hot, train.labels, fold) for one, hot in zip(means, train.table.hot, strict=True)]
         parameters = self._parameters(task)
         rows = lightgbm.Dataset(
-            train.table.joined(columns),
+            train.table.join(columns),
             train.labels,
             categorical_feature=list(range(len(self.categories))),
             params=parameters,
@@ -181,7 +181,7 @@ class LightGBM(PerTask):
             valid_sets=[judged] if len(valid.labels) else [],
             callbacks=[lightgbm.early_stopping(self.settings.patience, verbose=False)] if len(valid.labels) else [],
         )
-        return Fitted(means, booster)
+        return TreePredictor(means, booster)
 
     def _parameters(self, task: Task) -> dict[str, Any]:
         return {
@@ -196,7 +196,7 @@ class LightGBM(PerTask):
             "verbosity": -1,
         }
 
-    def predict_task(self, task: Task, predictor: Fitted, table: Table) -> np.ndarray:  # noqa: ARG002
+    def predict_task(self, task: Task, predictor: TreePredictor, table: TreeTable) -> np.ndarray:  # noqa: ARG002
         """Return probabilities, or values."""
         columns = table.with_means(predictor.means)
         values: np.ndarray = predictor.booster.predict(columns, num_threads=torch.get_num_threads())
@@ -208,7 +208,7 @@ class LightGBM(PerTask):
         return sum(1 if one is None else one.size for one in self.predictors)
 
 
-def _columns_of(lists: Ragged, size: int, count: int) -> np.ndarray:
+def _choose_columns(lists: Ragged, size: int, count: int) -> np.ndarray:
     """Return the column of each code, (size,): the known codes that occur most often have one, the others -1."""
     often = np.bincount(lists.values.numpy(), minlength=size)
     often[0] = 0
@@ -218,7 +218,7 @@ def _columns_of(lists: Ragged, size: int, count: int) -> np.ndarray:
     return columns
 
 
-def _counts(lists: Ragged, columns: np.ndarray) -> np.ndarray:
+def _count_codes(lists: Ragged, columns: np.ndarray) -> np.ndarray:
     """Return how often each list has each of the codes with a column, and its length, (rows, columns + 1)."""
     lengths = np.diff(lists.offsets.numpy())
     row, column = np.repeat(np.arange(len(lengths)), lengths), columns[lists.values.numpy()]

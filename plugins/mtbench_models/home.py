@@ -33,14 +33,14 @@ class Experts(nn.Module):
             n, in_features, config.expert_layers, config.dropout, norm="batch", activation="swish"
         )
 
-    def gated(self, x: Tensor) -> Tensor:
+    def gate(self, x: Tensor) -> Tensor:
         """Return the input of each expert, shape (n, batch, in), for (batch, in) or (n, batch, in)."""
         gates: Tensor = 2 * self.up(self.down(x)).sigmoid()
         return gates * x
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shape (n, batch, width) for ``x`` of shape (batch, in) or (n, batch, in)."""
-        outputs: Tensor = self.networks(self.gated(x))
+        outputs: Tensor = self.networks(self.gate(x))
         return outputs
 
 
@@ -158,7 +158,7 @@ class HoME(MultiTaskModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        category = _categories(data.tasks, config.categories)
+        category = _number_categories(data.tasks, config.categories)
         width = config.expert_layers[-1]
         self.embed = FeatureEmbedding(data, config.embedding_dim, dropout=config.embedding_dropout)
         self.meta = MetaLevel(config, max(category) + 1, self.embed.width)
@@ -171,13 +171,13 @@ class HoME(MultiTaskModel):
         return logits
 
 
-def _categories(tasks: Sequence[Task], setting: Literal["funnel", "one"] | Sequence[Sequence[str]]) -> list[int]:
+def _number_categories(tasks: Sequence[Task], setting: Literal["funnel", "one"] | Sequence[Sequence[str]]) -> list[int]:
     """Return the number of each task's category. Raises MTBenchError unless every task is in one listed category."""
     if setting == "one":
         return [0] * len(tasks)
     given = {task.name: task.given for task in tasks}
     if setting == "funnel":
-        firsts = [_first(task.name, given) for task in tasks]
+        firsts = [_find_first(task.name, given) for task in tasks]
         keys = [first if firsts.count(first) > 1 else None for first in firsts]
         return [list(dict.fromkeys(keys)).index(key) for key in keys]
     listed = [name for category in setting for name in category]
@@ -193,7 +193,7 @@ def _categories(tasks: Sequence[Task], setting: Literal["funnel", "one"] | Seque
     return [next(i for i, category in enumerate(filled) if task.name in category) for task in tasks]
 
 
-def _first(name: str, given: Mapping[str, str | None]) -> str:
+def _find_first(name: str, given: Mapping[str, str | None]) -> str:
     """Return the task that the chain of a task's given tasks starts with."""
     before = given[name]
-    return name if before is None else _first(before, given)
+    return name if before is None else _find_first(before, given)

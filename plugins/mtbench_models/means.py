@@ -9,7 +9,7 @@ from pydantic import Field
 from scipy.special import expit, logit
 
 from mtbench import Choice, FloatRange, ModelCard, MTBenchError, Reference, Settings
-from mtbench_models.per_task import id_features, label_mean
+from mtbench_models.per_task import find_id_features, label_mean
 
 if TYPE_CHECKING:
     from mtbench import Batch, DataSpec, Schema, Task
@@ -49,7 +49,7 @@ class Means(Reference):
         nodes = {"user": schema.user, "item": schema.item}
         if config.of != "both":
             nodes = {config.of: nodes[config.of]}
-        names = id_features(schema, *nodes.values())
+        names = find_id_features(schema, *nodes.values())
         self.columns = [at for at, name in enumerate(data.categorical) if name in names]
         if not self.columns:
             raise MTBenchError(
@@ -77,7 +77,8 @@ class Means(Reference):
         codes = rows.categorical.numpy()
         of_rows = [means[codes[:, column]] for column, means in zip(self.columns, self.means, strict=True)]
         return np.column_stack([
-            _joined(task, self.mean[at], [means[:, at] for means in of_rows]) for at, task in enumerate(self.data.tasks)
+            _add_deviations(task, self.mean[at], [means[:, at] for means in of_rows])
+            for at, task in enumerate(self.data.tasks)
         ])  # fmt: skip
 
     @property
@@ -86,13 +87,13 @@ class Means(Reference):
         return self.mean.size + sum(means[1:].size for means in self.means)
 
 
-def _joined(task: Task, mean: float, found: list[np.ndarray]) -> np.ndarray:
+def _add_deviations(task: Task, mean: float, of_rows: list[np.ndarray]) -> np.ndarray:
     """Return the mean plus each deviation from it, on the scale of logits for probabilities of two classes."""
     if not task.probability:
-        values: np.ndarray = mean + np.sum([means - mean for means in found], axis=0)
+        values: np.ndarray = mean + np.sum([means - mean for means in of_rows], axis=0)
         return values
     if mean in {0.0, 1.0}:
-        return np.full(len(found[0]), mean)
+        return np.full(len(of_rows[0]), mean)
     middle = float(logit(mean))
-    joined: np.ndarray = expit(middle + np.sum([logit(means) - middle for means in found], axis=0))
-    return joined
+    probabilities: np.ndarray = expit(middle + np.sum([logit(means) - middle for means in of_rows], axis=0))
+    return probabilities

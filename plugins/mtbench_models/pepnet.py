@@ -88,9 +88,9 @@ class PEPNet(MultiTaskModel):
         super().__init__(config, data)
         self.embed = FeatureEmbedding(data, config.embedding_dim, dropout=config.embedding_dropout)
         width, tasks, sizes = self.embed.width, data.num_tasks, config.tower_layers
-        personal = _ids(data) if config.personal is None else config.personal
+        personal = _choose_ids(data) if config.personal is None else config.personal
         for name, features in (("domain", config.domain), ("personal", personal)):
-            self.register_buffer(name, self._columns(name, features), persistent=False)
+            self.register_buffer(name, self._find_columns(name, features), persistent=False)
         self.domain: Tensor
         self.personal: Tensor
         self.embedding_gate = GateNU(len(self.domain) + width, config.gate_width, width, config.gamma)
@@ -102,7 +102,7 @@ class PEPNet(MultiTaskModel):
         )
         self.head = StackedLinear(tasks, sizes[-1], 1)
 
-    def _columns(self, setting: str, features: Sequence[str]) -> Tensor:
+    def _find_columns(self, setting: str, features: Sequence[str]) -> Tensor:
         """Return the places of some features in the embeddings. Raises MTBenchError for an unknown one."""
         dim, embedded = self.embed.dim, [*self.data.categorical, *self.data.multi]
         places = {name: range(at * dim, (at + 1) * dim) for at, name in enumerate(embedded)}
@@ -127,6 +127,6 @@ class PEPNet(MultiTaskModel):
         return logits.squeeze(-1).t()
 
 
-def _ids(data: DataSpec) -> list[str]:
+def _choose_ids(data: DataSpec) -> list[str]:
     """Return the categorical features with the most values, which are ids where there are any."""
     return sorted(data.categorical, key=lambda name: -data.categorical[name])[:IDS]

@@ -26,7 +26,7 @@ def label_mean(train: Batch, column: int, data: DataSpec) -> float:
     return find_kind(data.tasks[column].kind).constant(labels.double().numpy())
 
 
-def id_features(schema: Schema, *columns: str | None) -> list[str]:
+def find_id_features(schema: Schema, *columns: str | None) -> list[str]:
     """Return the features that hold these id columns; one that no feature holds is a feature of its own name."""
     held = {feature.source: feature.name for feature in schema.features}
     return [held.get(column, column) for column in columns if column is not None]
@@ -53,7 +53,7 @@ class PerTask(Reference):
         tables = self.table(train), self.table(valid)
         self.predictors: list[Any] = []
         for column, task in enumerate(self.data.tasks):
-            parts = [_counting(table, rows, column) for table, rows in zip(tables, (train, valid), strict=True)]
+            parts = [_select_counting(table, rows, column) for table, rows in zip(tables, (train, valid), strict=True)]
             alike = len(np.unique(parts[0].labels)) <= 1
             self.predictors.append(None if alike else self.fit_task(task, *parts))
 
@@ -66,6 +66,6 @@ class PerTask(Reference):
         ])  # fmt: skip
 
 
-def _counting(table: Any, rows: Batch, column: int) -> Labelled:
+def _select_counting(table: Any, rows: Batch, column: int) -> Labelled:
     known = rows.mask[:, column].numpy() > 0
     return Labelled(table[known], rows.labels[:, column].numpy()[known])

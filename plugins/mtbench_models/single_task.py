@@ -1,4 +1,4 @@
-"""One network per task: the reference that negative transfer is measured against."""
+"""One network per task: what negative transfer is measured against."""
 
 from __future__ import annotations
 

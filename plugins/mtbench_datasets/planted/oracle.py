@@ -138,22 +138,22 @@ class _Beliefs:
         user, item, likelihood = self.user[:count], self.item[:count], self.likelihood[:count]
         to_user, to_item = self.to_user[:count], self.to_item[:count]
         for _ in range(_SWEEPS):
-            of_item = softmax(_totals(item, to_item, self.items)[item] - to_item, axis=1)
-            to_user[:] = _log_scaled((likelihood @ of_item[:, :, None])[:, :, 0])
-            of_user = softmax(_totals(user, to_user, self.users)[user] - to_user, axis=1)
-            to_item[:] = _log_scaled((of_user[:, None] @ likelihood)[:, 0])
+            of_item = softmax(_sum_messages(item, to_item, self.items)[item] - to_item, axis=1)
+            to_user[:] = _log_normalize((likelihood @ of_item[:, :, None])[:, :, 0])
+            of_user = softmax(_sum_messages(user, to_user, self.users)[user] - to_user, axis=1)
+            to_item[:] = _log_normalize((of_user[:, None] @ likelihood)[:, 0])
         return (
-            softmax(_totals(user, to_user, self.users), axis=1),
-            softmax(_totals(item, to_item, self.items), axis=1),
+            softmax(_sum_messages(user, to_user, self.users), axis=1),
+            softmax(_sum_messages(item, to_item, self.items), axis=1),
         )
 
 
-def _log_scaled(message: NDArray[np.float32]) -> NDArray[np.float32]:
+def _log_normalize(message: NDArray[np.float32]) -> NDArray[np.float32]:
     scaled: NDArray[np.float32] = np.log(message / message.sum(axis=1, keepdims=True))
     return scaled
 
 
-def _totals(index: NDArray[np.int32], messages: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _sum_messages(index: NDArray[np.int32], messages: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Sum messages by index, shape (size, groups)."""
     totals = [np.bincount(index, messages[:, group], minlength=size) for group in range(GROUPS)]
     return np.column_stack(totals).astype(np.float32)

@@ -70,15 +70,15 @@ class World:
         self._draw_items(items, np.random.Generator(np.random.PCG64(goods)))
 
     def _draw_effects(self, rng: Generator) -> None:
-        self._main = {name: _standard(rng.normal(size=(size, 4))) for name, size in CARDINALITIES.items()}
-        self._pairs = {(a, b): _standard(rng.normal(size=(CARDINALITIES[a], CARDINALITIES[b], 4))) for a, b in PAIRS}
+        self._main = {name: _standardize(rng.normal(size=(size, 4))) for name, size in CARDINALITIES.items()}
+        self._pairs = {(a, b): _standardize(rng.normal(size=(CARDINALITIES[a], CARDINALITIES[b], 4))) for a, b in PAIRS}
         angle = rng.uniform(0, 2 * np.pi, (len(NUMERIC), 4))
         self._curves = dict(zip(NUMERIC, np.stack([np.cos(angle), np.sin(angle)], axis=1), strict=True))
-        self._tag_weights = _standard(rng.normal(size=(TAGS, 4)))
-        self._slopes = _standard(rng.normal(size=(CARDINALITIES["category"], 4)))
+        self._tag_weights = _standardize(rng.normal(size=(TAGS, 4)))
+        self._slopes = _standardize(rng.normal(size=(CARDINALITIES["category"], 4)))
         self._product = rng.choice([-1.0, 1.0], 4)
-        self.affinity = _standard(rng.normal(size=(GROUPS, GROUPS, 1)))[..., 0]
-        self.topic_taste = _standard(rng.normal(size=(CARDINALITIES["age"], len(TOPICS), 1)))[..., 0]
+        self.affinity = _standardize(rng.normal(size=(GROUPS, GROUPS, 1)))[..., 0]
+        self.topic_taste = _standardize(rng.normal(size=(CARDINALITIES["age"], len(TOPICS), 1)))[..., 0]
         turn = np.arange(NO_CLICK) - np.arange(NO_CLICK)[:, None]
         self.follow = np.vstack([np.sqrt(2) * np.sin(2 * np.pi * turn / NO_CLICK), np.zeros(NO_CLICK)])
 
@@ -181,7 +181,7 @@ class World:
         return probabilities
 
 
-def _standard(table: NDArray[np.float64]) -> NDArray[np.float64]:
+def _standardize(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centre a table along all but its last axis, and give it variance one."""
     axes = tuple(range(table.ndim - 1))
     for axis in axes:

@@ -67,18 +67,18 @@ class Table(Dataset[TableConfig]):
         Raises MTBenchError, or the reader does, for the first thing wrong, naming the file, column, row and, where it
         is certain, the line.
         """
-        file = self._file(files[self.config.path.name], list(self._parsers()))
-        parsed = self._parsed(file, self._parsers(self._time_text(file)))
+        file = self._open_file(files[self.config.path.name], list(self._choose_parsers()))
+        parsed = self._parse(file, self._choose_parsers(self._tell_time_text(file)))
         first = next(parsed)
         return pa.RecordBatchReader.from_batches(first.schema, chain([first], parsed))
 
-    def _file(self, path: Path, columns: Sequence[str]) -> File:
+    def _open_file(self, path: Path, columns: Sequence[str]) -> File:
         shown, kind = str(self.config.path), path.suffix.lower()
         if kind in {".parquet", ".pq"}:
             return Parquet(path, shown, columns)
         return Csv(path, shown, columns, self.config.separator or ("\t" if kind in {".tsv", ".tab"} else ","))
 
-    def _parsed(self, file: File, parsers: Mapping[str, Parser]) -> Iterator[pa.RecordBatch]:
+    def _parse(self, file: File, parsers: Mapping[str, Parser]) -> Iterator[pa.RecordBatch]:
         needed = {
             column: role
             for role in ("split", "row", "time", "item", "user")
@@ -86,18 +86,18 @@ class Table(Dataset[TableConfig]):
         }
         unlabelled = [task.label for task in self.config.tasks]
         row = 0
-        for block in file.blocks(list(parsers)):
+        for block in file.read_blocks(list(parsers)):
             if not block.num_rows:
                 continue
             columns = {}
             for column, parse in parsers.items():
                 try:
-                    columns[column] = parse(cells.plain(block[column]))
+                    columns[column] = parse(cells.decode(block[column]))
                     if column in needed:
                         empty = f"is empty; every row needs its {needed[column]}: fill it in or remove the row"
                         cells.refuse(pc.is_null(columns[column]), None, empty)
                 except cells.Mistake as mistake:
-                    place = "" if mistake.row is None else f", {file.place(row + mistake.row)}"
+                    place = "" if mistake.row is None else f", {file.describe_place(row + mistake.row)}"
                     raise MTBenchError(f"{file.shown}: column '{column}'{place}: {mistake}") from None
             unlabelled = [label for label in unlabelled if columns[label].null_count == block.num_rows]
             row += block.num_rows
@@ -110,14 +110,14 @@ class Table(Dataset[TableConfig]):
                 "remove the task, or name the right column"
             )
 
-    def _time_text(self, file: File) -> cells.TimeText:
+    def _tell_time_text(self, file: File) -> cells.TimeText:
         """Say how times are written; among numbers a look at the whole column, for one decimal makes all decimals."""
         column = self.config.time
         if column is None or self.config.time_format is not None:
             return "instants"
-        return cells.time_text(block[column] for block in file.blocks([column]))
+        return cells.tell_time_text(block[column] for block in file.read_blocks([column]))
 
-    def _parsers(self, written: cells.TimeText = "instants") -> dict[str, Parser]:
+    def _choose_parsers(self, written: cells.TimeText = "instants") -> dict[str, Parser]:
         """Return how each declared column is read; where a column has several roles, the strictest wins."""
         config = self.config
         parsers: dict[str, Parser] = {}

@@ -33,10 +33,10 @@ class File(ABC):
         self.wanted = wanted
 
     @abstractmethod
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def read_blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the raw cells of these columns. Raises MTBenchError where the file cannot be read on."""
 
-    def place(self, row: int) -> str:
+    def describe_place(self, row: int) -> str:
         """Say where row ``row`` (from 0) stands, counted from 1."""
         return f"row {row + 1}"
 
@@ -46,17 +46,17 @@ class Parquet(File):
 
     def __init__(self, path: Path, shown: str, wanted: Sequence[str]) -> None:
         super().__init__(path, shown, wanted)
-        with self._explained():
+        with self._explain_errors():
             names = pa.parquet.read_schema(path).names
         _check_header(names, wanted, shown)
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def read_blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the cells in the types that the file gives them."""
-        with self._explained(), pa.parquet.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:
+        with self._explain_errors(), pa.parquet.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:
             yield from file.iter_batches(_ROWS, columns=list(columns))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         try:
             yield
         except (pa.ArrowException, OSError) as error:
@@ -69,12 +69,12 @@ class Csv(File):
     def __init__(self, path: Path, shown: str, wanted: Sequence[str], separator: str) -> None:
         super().__init__(path, shown, wanted)
         self.separator = separator
-        names = self._header()
+        names = self._read_header()
         _check_separator(names, wanted, separator, shown)
         _check_header(names, wanted, shown)
         self._check_quotes(names)
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def read_blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the cells as bytes, null where empty."""
         ragged: list[pa.csv.InvalidRow] = []
         for block in self._read(columns, ragged.append):
@@ -82,9 +82,9 @@ class Csv(File):
             yield block
         self._refuse_ragged(ragged)
 
-    def place(self, row: int) -> str:
+    def describe_place(self, row: int) -> str:
         """Say where row ``row`` (from 0) stands; its line is certain if every line of the file is one row."""
-        place = super().place(row)
+        place = super().describe_place(row)
         ragged: list[None] = []
         try:
             rows = sum(block.num_rows for block in self._read(self.wanted[:1], lambda _: ragged.append(None)))
@@ -94,8 +94,8 @@ class Csv(File):
             last = max(number for number, line in enumerate(file) if line != "\n")
         return f"{place} (line {row + 2})" if last == rows + len(ragged) else place
 
-    def _header(self) -> list[str]:
-        with self._explained():
+    def _read_header(self) -> list[str]:
+        with self._explain_errors():
             if not self.path.stat().st_size:
                 raise MTBenchError(f"{self.shown}: is empty; give a file with a header and rows")
             with pa.input_stream(self.path) as file:
@@ -128,14 +128,14 @@ class Csv(File):
             null_values=[""],
             strings_can_be_null=True,
         )
-        with self._explained(), self._open(skip, convert) as reader:
+        with self._explain_errors(), self._open(skip, convert) as reader:
             yield from reader
 
     def _refuse_ragged(self, ragged: Sequence[pa.csv.InvalidRow]) -> None:
         if ragged:
             raise MTBenchError(
-                f"{self.shown}: {self.place(ragged[0].number - 2)} has {ragged[0].actual_columns} cells where the "
-                f"header has {ragged[0].expected_columns}; close every quote, and quote cells that hold "
+                f"{self.shown}: {self.describe_place(ragged[0].number - 2)} has {ragged[0].actual_columns} cells where "
+                f"the header has {ragged[0].expected_columns}; close every quote, and quote cells that hold "
                 f"'{self.separator}'"
             )
 
@@ -146,7 +146,7 @@ class Csv(File):
         if quotes % 2 == 0:
             return
         rows, last = 0, None
-        for block in self.blocks(sorted(set(names))):
+        for block in self.read_blocks(sorted(set(names))):
             if block.num_rows:
                 rows, last = rows + block.num_rows, block.slice(block.num_rows - 1).to_pylist()[0]
         for name, cell in (last or {}).items():
@@ -156,7 +156,7 @@ class Csv(File):
                 )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         try:
             yield
         except UnicodeDecodeError as error:

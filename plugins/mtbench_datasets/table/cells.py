@@ -37,7 +37,7 @@ def refuse(bad: pa.Array, cells: pa.Array | None, what: str) -> None:
         _reject(cells, row, what)
 
 
-def plain(cells: pa.Array) -> pa.Array:
+def decode(cells: pa.Array) -> pa.Array:
     """Decode dictionaries and bytes."""
     if pa.types.is_dictionary(cells.type):
         cells = cells.cast(cells.type.value_type)
@@ -65,7 +65,7 @@ def numbers(cells: pa.Array) -> pa.Array:
     kind = cells.type
     if _is_text(kind):
         what = "is not a number; write it with digits and a decimal point, or leave the cell empty"
-        values = _cast(_trimmed(cells), pa.float64(), what)
+        values = _cast(_trim(cells), pa.float64(), what)
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind):
         raise Mistake(f"holds {kind}, not numbers; convert it, or declare it otherwise")
     else:
@@ -99,7 +99,7 @@ def binary_labels(cells: pa.Array) -> pa.Array:
     if pa.types.is_integer(cells.type):
         refuse(pc.and_(pc.not_equal(cells, 0), pc.not_equal(cells, 1)), cells, what)
         return cells.cast(pa.int8())
-    written = pc.utf8_lower(_trimmed(text(cells)))
+    written = pc.utf8_lower(_trim(text(cells)))
     codes = pc.index_in(written, value_set=pa.array(list(_LABELS)))
     refuse(pc.and_(pc.is_valid(written), pc.is_null(codes)), cells, what)
     return pc.take(pa.array(list(_LABELS.values()), pa.int8()), codes)
@@ -124,7 +124,7 @@ def lists(cells: pa.Array, *, separator: str) -> pa.Array:
             return bool(pc.list_flatten(part).null_count)
 
         if fails(cells):
-            _reject(cells, _first(cells, fails), "holds an empty value; remove it from the list")
+            _reject(cells, _find_first(cells, fails), "holds an empty value; remove it from the list")
         return cells.cast(pa.list_(pa.int64() if pa.types.is_integer(value) else pa.string()))
     joined = text(cells).cast(pa.string())
     gap = pc.or_(pc.starts_with(joined, separator), pc.ends_with(joined, separator))
@@ -133,15 +133,15 @@ def lists(cells: pa.Array, *, separator: str) -> pa.Array:
     return pc.split_pattern(joined, separator)
 
 
-def time_text(blocks: Iterable[pa.Array]) -> TimeText:
+def tell_time_text(blocks: Iterable[pa.Array]) -> TimeText:
     """Say how a column of text writes times: as numbers if the first one is. Other columns need no such look."""
     written: TimeText = "instants"
     for block in blocks:
         try:
-            cells = plain(block)
+            cells = decode(block)
             if not _is_text(cells.type):
                 break
-            strings = _trimmed(cells)
+            strings = _trim(cells)
             if written == "instants":
                 first = strings.drop_null().slice(0, 1)
                 if not pc.all(pc.match_substring_regex(first, r"^[-+]?[\d.]+([eE]\S+)?$")).as_py():
@@ -163,11 +163,11 @@ def times(cells: pa.Array, *, written: TimeText, time_format: str | None) -> pa.
         return _cast(cells, pa.int64(), "is too large a time; write it in a coarser unit")
     if not _is_text(kind) or written == "decimals":
         return numbers(cells)
-    strings = _trimmed(cells)
-    return strings.cast(pa.int64()) if written == "integers" else _instants(strings, time_format)
+    strings = _trim(cells)
+    return strings.cast(pa.int64()) if written == "integers" else _parse_instants(strings, time_format)
 
 
-def _instants(strings: pa.Array, time_format: str | None) -> pa.Array:
+def _parse_instants(strings: pa.Array, time_format: str | None) -> pa.Array:
     """Parse times to microseconds since 1970; UTC where no zone is given."""
     if time_format is None:
         what = "is not a time in ISO 8601; write it like 2024-01-31T18:30:00, or set time_format"
@@ -184,7 +184,7 @@ def _instants(strings: pa.Array, time_format: str | None) -> pa.Array:
     return pa.array(parsed.to_numpy(dtype="datetime64[us]").astype("int64"), mask=unknown)
 
 
-def _first(cells: pa.Array, fails: Callable[[pa.Array], bool]) -> int:
+def _find_first(cells: pa.Array, fails: Callable[[pa.Array], bool]) -> int:
     """Return the first row that makes a column fail, by halving it."""
     low, high = 0, len(cells)
     while high - low > 1:
@@ -214,7 +214,7 @@ def _cast(cells: pa.Array, kind: pa.DataType, what: str) -> pa.Array:
     try:
         return cells.cast(kind)
     except pa.ArrowInvalid:
-        _reject(cells, _first(cells, fails), what)
+        _reject(cells, _find_first(cells, fails), what)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -226,5 +226,5 @@ def _is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _trimmed(cells: pa.Array) -> pa.Array:
+def _trim(cells: pa.Array) -> pa.Array:
     return text(pc.utf8_trim_whitespace(cells))

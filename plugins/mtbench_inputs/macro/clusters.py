@@ -48,7 +48,7 @@ def balanced(scores: sparse.csr_array) -> LinearOperator:
     sums keep nodes with few edges from having directions of their own (Qin and Rohe, NeurIPS 2013).
     """
     sums = [np.asarray(scores.sum(axis)).ravel() for axis in (1, 0)]
-    by_user, by_item = (1 / np.sqrt(np.where(each > 0, each + each[each > 0].mean(), 1)) for each in sums)
+    by_user, by_item = (1 / np.sqrt(np.where(total > 0, total + total[total > 0].mean(), 1)) for total in sums)
     data = scores.data * np.repeat(by_user, np.diff(scores.indptr)) * by_item[scores.indices]
     divided: Any = sparse.csr_array((data.astype(np.float32), scores.indices, scores.indptr), shape=scores.shape)
     of_users = (sums[0] * by_user).astype(np.float32)

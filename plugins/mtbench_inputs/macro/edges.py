@@ -31,7 +31,7 @@ class Lines:
         return self.node[start:end]
 
 
-def lines_of(node: np.ndarray, chunk: np.ndarray, nodes: int, chunks: int) -> tuple[Lines, np.ndarray]:
+def find_lines(node: np.ndarray, chunk: np.ndarray, nodes: int, chunks: int) -> tuple[Lines, np.ndarray]:
     """Return the lines of rows, and the line of each row."""
     key = chunk.astype(np.int64) * nodes + node
     needed = np.zeros(chunks * nodes, bool)
@@ -41,7 +41,9 @@ def lines_of(node: np.ndarray, chunk: np.ndarray, nodes: int, chunks: int) -> tu
     return Lines(at % nodes, (at // nodes).astype(np.int32)), line
 
 
-def hops(scores: sparse.csr_array, macro: Mapping[str, Macro], some: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def weigh_hops(
+    scores: sparse.csr_array, macro: Mapping[str, Macro], some: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Return the macro edge weights of some users and items, from scores S and one-hot assignments P.
 
     Users have ``S P_items`` and ``S S' P_users``, items ``S' P_users`` and ``S' S P_items``, as in MacGNN's code
@@ -58,7 +60,7 @@ def hops(scores: sparse.csr_array, macro: Mapping[str, Macro], some: Mapping[str
     }
 
 
-def task_table(
+def make_task_table(
     seen: Merged, tasks: Mapping[int, int], width: int, item_macro: Macro, users: int, some: np.ndarray
 ) -> np.ndarray:
     """Return, for some users and each of ``width`` tasks, the item macro node of most of its positives, 0 for none.
@@ -74,7 +76,7 @@ def task_table(
     return table
 
 
-def neighbors(merged: Merged, side: str, lines: Lines, chunks: int) -> dict[str, np.ndarray]:
+def list_neighbors(merged: Merged, side: str, lines: Lines, chunks: int) -> dict[str, np.ndarray]:
     """Return each node's pairs, the latest last, and where those that a line may see begin and end."""
     node, partner = (merged.user, merged.item) if side == "user" else (merged.item, merged.user)
     node = node.astype(np.int64)

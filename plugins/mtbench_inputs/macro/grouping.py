@@ -48,9 +48,9 @@ class Grouping:
             "user": Macro(np.zeros(events.users, np.int64), config.user_clusters),
             "item": Macro(np.zeros(events.items, np.int64), config.item_clusters),
         }
-        self.given = [side for side in SIDES if getattr(config, f"{side}_column") is not None]
-        for side in self.given:
-            codes, count = _codes(columns, getattr(config, f"{side}_column"), side)
+        self.fixed = [side for side in SIDES if getattr(config, f"{side}_column") is not None]
+        for side in self.fixed:
+            codes, count = _read_codes(columns, getattr(config, f"{side}_column"), side)
             latest_first = np.lexsort((rows.time, rows.chunk))[::-1]  # so that each node's first row has the last word
             self.macro[side].numbers[getattr(rows, side)[latest_first]] = codes[latest_first]
             self.macro[side] = Macro(self.macro[side].numbers, count)
@@ -58,21 +58,21 @@ class Grouping:
 
     def next(self, scores: sparse.csr_array, chunk: int) -> dict[str, Macro]:
         """Return the macro nodes in the snapshot of ``chunk``, made from its scores (users, items)."""
-        free = [side for side in SIDES if side not in self.given]
+        free = [side for side in SIDES if side not in self.fixed]
         if scores.nnz and free:
-            vectors = self._vectors(scores) if self.config.clustering == "kmeans" else {}
+            vectors = self._make_vectors(scores) if self.config.clustering == "kmeans" else {}
             for side in free:
                 before = self.macro[side]
-                grouped = self._kmeans(scores, vectors, side, chunk) if vectors else self._metis(scores, side)
+                grouped = self._cluster(scores, vectors, side, chunk) if vectors else self._cut(scores, side)
                 self.macro[side] = Macro(grouped, before.count)
         return dict(self.macro)
 
-    def _metis(self, scores: sparse.csr_array, side: str) -> np.ndarray:
+    def _cut(self, scores: sparse.csr_array, side: str) -> np.ndarray:
         before = self.macro[side]
         part = clusters.metis(scores, before.count)[SIDES.index(side)]
         return clusters.renumbered(part, before.numbers, before.count)
 
-    def _kmeans(self, scores: sparse.csr_array, vectors: dict[str, np.ndarray], side: str, chunk: int) -> np.ndarray:
+    def _cluster(self, scores: sparse.csr_array, vectors: dict[str, np.ndarray], side: str, chunk: int) -> np.ndarray:
         before = self.macro[side]
         strength = np.asarray(scores.sum(1 - SIDES.index(side))).ravel()
         seen = np.flatnonzero(strength > 0)
@@ -83,17 +83,17 @@ class Grouping:
         numbers[seen] = clusters.kmeans(unit, weights, before.numbers[seen], before.count, rng)
         return numbers
 
-    def _vectors(self, scores: sparse.csr_array) -> dict[str, np.ndarray]:
+    def _make_vectors(self, scores: sparse.csr_array) -> dict[str, np.ndarray]:
         """Return what users and items are clustered by; where a column gives one side, its values' shares."""
-        if "item" in self.given:
+        if "item" in self.fixed:
             return {"user": (scores @ self.macro["item"].one_hot()).toarray()}
-        if "user" in self.given:
+        if "user" in self.fixed:
             return {"item": (scores.T @ self.macro["user"].one_hot()).toarray()}
         matrix = clusters.balanced(scores) if self.config.degree_normalized else aslinearoperator(scores)
         return dict(zip(SIDES, self._factors.of(matrix), strict=True))
 
 
-def _codes(columns: Columns, name: str, side: str) -> tuple[np.ndarray, int]:
+def _read_codes(columns: Columns, name: str, side: str) -> tuple[np.ndarray, int]:
     """Return the code of each row, 0 for unknown, and the highest; of a list the first value counts.
 
     Raises MTBenchError if there is no such feature of users or items, or it has no values or too many.

@@ -47,7 +47,7 @@ def scores_of_combinations(scores: Scores, tasks: Sequence[str], table: Mapping[
     """
     codes = np.arange(2 ** len(tasks))
     if scores == "table":
-        rank = _listed(tasks, table)
+        rank = _rank_listed(tasks, table)
     elif scores == "additive":
         rank = (codes[:, None] >> np.arange(len(tasks)) & 1) @ np.arange(1.0, len(tasks) + 1)
     elif scores == "lexicographic":
@@ -58,7 +58,7 @@ def scores_of_combinations(scores: Scores, tasks: Sequence[str], table: Mapping[
     return transformed
 
 
-def _listed(tasks: Sequence[str], table: Mapping[str, float]) -> np.ndarray:
+def _rank_listed(tasks: Sequence[str], table: Mapping[str, float]) -> np.ndarray:
     rank = np.full(2 ** len(tasks), np.nan)
     rank[0] = 0
     for combination, value in table.items():
@@ -105,7 +105,7 @@ class Merged:
 
 
 def merge(events: Interactions, tasks: Sequence[int], names: Sequence[str], scores: np.ndarray) -> Merged:
-    """Return what pairs had done and when, counting the given tasks alone.
+    """Return what pairs had done and when, counting these tasks alone.
 
     Raises MTBenchError if a combination occurs that has no score.
     """
@@ -118,7 +118,7 @@ def merge(events: Interactions, tasks: Sequence[int], names: Sequence[str], scor
     event, pair = event[order], pair[order]
     done, chunk = done[event], events.chunk[event].astype(np.int32)
     first = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
-    done = _so_far(done, first, len(tasks))
+    done = _accumulate(done, first, len(tasks))
     last = np.append(first[1:] | (chunk[1:] != chunk[:-1]), True)[: len(pair)]
     pair, event, chunk, done = pair[last], event[last], chunk[last], done[last]
     until = np.full(len(pair), NEVER, np.int32)
@@ -132,7 +132,7 @@ def merge(events: Interactions, tasks: Sequence[int], names: Sequence[str], scor
     return Merged(user, item, event, chunk, until, done, score)
 
 
-def _so_far(done: np.ndarray, first: np.ndarray, tasks: int) -> np.ndarray:
+def _accumulate(done: np.ndarray, first: np.ndarray, tasks: int) -> np.ndarray:
     """Return the bits of each event and of those before it in its pair, which begins where ``first``."""
     at = np.arange(len(done))
     start = np.maximum.accumulate(np.where(first, at, 0))

@@ -33,15 +33,15 @@ class TaskMixing(nn.Module):
         size = tokens.shape[1]
         row = self.block.projected(tokens, torch.arange(size, device=tokens.device))
         task = self.block.projected(tasks.unsqueeze(1), torch.full((1,), size, device=tokens.device))
-        mixed = self._of_row(row, task)
-        mixed[:, :, -1:] += self._of_task(row, task)
+        mixed = self._mix_row(row, task)
+        mixed[:, :, -1:] += self._mix_task(row, task)
         if self.residual:
             mixed[:, :, :-1] += tokens.unsqueeze(1)
             mixed[:, :, -1:] += tasks.unsqueeze(1)
         y: Tensor = self.block.dropout(mixed)
         return y
 
-    def _of_row(self, row: Projected, task: Projected) -> Tensor:
+    def _mix_row(self, row: Projected, task: Projected) -> Tensor:
         """Return what the row's tokens become for each task, and zeros in the place of the task's own token."""
         scores = row.keys.unsqueeze(1) @ row.queries.mT  # (batch, heads, key, query)
         out = self.block.attention_out.weight.view(len(self.block.attention_out.weight), self.block.heads, -1)
@@ -56,7 +56,7 @@ class TaskMixing(nn.Module):
             mixed = mixed.addcmul_(weight[:, :, head], alone[:, None, head], value=-1)
         return mixed
 
-    def _of_task(self, row: Projected, task: Projected) -> Tensor:
+    def _mix_task(self, row: Projected, task: Projected) -> Tensor:
         """Return what the task's token becomes for each row (batch, T, 1, width)."""
         queries = task.queries.squeeze(-2)
         scores = torch.einsum("bld,thd->blth", row.keys, queries)

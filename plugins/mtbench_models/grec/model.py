@@ -216,12 +216,12 @@ class GRec(MultiTaskModel):
         tokens = self.tokens(batch)
         tasks = self.tasks(torch.arange(self.data.num_tasks, device=tokens.device))
         size = max(AT_ONCE // (len(tasks) * (tokens.shape[1] + 1)), 1) if tokens.device.type == "cpu" else len(tokens)
-        parts = [self._decided(part, tasks) for part in torch.split(tokens, max(size, 1))]
+        parts = [self._decide(part, tasks) for part in torch.split(tokens, max(size, 1))]
         logits, routings = zip(*parts, strict=True)
         self.routing = Routing(*(torch.cat(part) for part in zip(*routings, strict=True)))
         return torch.cat(logits)
 
-    def _decided(self, tokens: Tensor, tasks: Tensor) -> tuple[Tensor, Routing]:
+    def _decide(self, tokens: Tensor, tasks: Tensor) -> tuple[Tensor, Routing]:
         """Return the logits (batch, T) of all tasks for the tokens of some rows, and their routing."""
         mixed, routing = self.mixture(self.mixing(tokens, tasks).flatten(0, 1), tasks)
         return self.head(mixed.view(len(tokens), len(tasks), -1)), routing
@@ -240,30 +240,30 @@ class GRec(MultiTaskModel):
 
     def expert_use(self) -> Tensor:
         """Return the share of each task's tokens that each expert computed in the last forward, (tasks, experts)."""
-        return _shares(expert_use(self._routed(), self.data.num_tasks))
+        return _normalize(expert_use(self._get_routing(), self.data.num_tasks))
 
     def statistics(self) -> Mapping[str, float]:
         """Return what the last forward's routing was like: entropy, dropped tokens, experts without any, loads."""
-        routing = self._routed()
+        routing = self._get_routing()
         use = expert_use(routing, self.data.num_tasks)
-        load = _shares(use.sum(0, keepdim=True))
+        load = _normalize(use.sum(0, keepdim=True))
         values = {
             "router_entropy": float(entropy(routing).detach()),
             "dropped_tokens": 1 - float(routing.kept.float().mean()),
             "dead_experts": float((load == 0).sum()),
         }
         names = ("all tasks", *(task.name for task in self.data.tasks))
-        for name, shares in zip(names, torch.cat([load, _shares(use)]).tolist(), strict=True):
+        for name, shares in zip(names, torch.cat([load, _normalize(use)]).tolist(), strict=True):
             values |= {f"load/{name}/{expert}": share for expert, share in enumerate(shares)}
         return values
 
-    def _routed(self) -> Routing:
+    def _get_routing(self) -> Routing:
         if self.routing is None:
             raise ValueError("nothing was routed yet; call forward first")
         return self.routing
 
 
-def _shares(use: Tensor) -> Tensor:
+def _normalize(use: Tensor) -> Tensor:
     """Return counts (rows, experts) as shares of their rows."""
     return use.double() / use.sum(1, keepdim=True).clamp(min=1)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtbench.nn import Dropout, NodeTable, StackedLinear, StackedMLP, masked_softmax
-from mtbench_models.aitm import Transfer
+from mtbench_models.aitm import InformationTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mtbench_models.mgoe.config import MGOEConfig
 
 
-def towers_before(tasks: Sequence[Task], chain: str) -> list[int]:
+def find_towers_before(tasks: Sequence[Task], chain: str) -> list[int]:
     """Return the position of the tower before each task's in the funnel, -1 for none.
 
     ``auto`` is the task that a task is given, or the one listed before it where no task is given another; ``order`` is
@@ -89,8 +89,8 @@ class MacroPredictionTower(nn.Module):
     def __init__(self, config: MGOEConfig, tasks: Sequence[Task], in_features: int) -> None:
         super().__init__()
         self.hidden = StackedMLP(len(tasks), in_features, config.tower_layers, config.dropout, config.norm)
-        before = towers_before(tasks, config.chain) if config.info else [-1] * len(tasks)
-        self.info = Transfer(before, self.hidden.width, config.dropout)
+        before = find_towers_before(tasks, config.chain) if config.info else [-1] * len(tasks)
+        self.info = InformationTransfer(before, self.hidden.width, config.dropout)
         self.head = StackedLinear(len(tasks), self.hidden.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:

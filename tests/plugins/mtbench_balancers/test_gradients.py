@@ -64,17 +64,19 @@ def test_mgda_of_two_tasks_is_the_shortest_vector_between_them():
 
 def test_imtl_g_has_equal_projections():
     gradients = torch.tensor([[3.0, 0.0, 1.0], [0.0, 0.2, 0.1], [1.0, 1.0, 1.0]])
-    found = combined(IMTLG, gradients)
-    projections = gradients @ found / gradients.norm(dim=1)
+    combination = combined(IMTLG, gradients)
+    projections = gradients @ combination / gradients.norm(dim=1)
     torch.testing.assert_close(projections, projections[:1].expand(3), rtol=1e-4, atol=1e-6)
 
 
 def test_config_is_at_one_angle_to_all_and_as_long_as_their_projections():
     gradients = torch.tensor([[3.0, 0.0, 1.0], [0.0, 0.2, 0.1], [1.0, 1.0, 1.0]])
-    found = combined(ConFIG, gradients)
-    cosines = gradients @ found / gradients.norm(dim=1) / found.norm()
+    combination = combined(ConFIG, gradients)
+    cosines = gradients @ combination / gradients.norm(dim=1) / combination.norm()
     torch.testing.assert_close(cosines, cosines[:1].expand(3), rtol=1e-4, atol=1e-6)
-    assert found.norm().item() == pytest.approx((gradients @ found / found.norm()).sum().item(), rel=1e-4)
+    assert combination.norm().item() == pytest.approx(
+        (gradients @ combination / combination.norm()).sum().item(), rel=1e-4
+    )
 
 
 def test_nash_mtl_solves_the_bargaining_problem():
@@ -100,26 +102,26 @@ def test_aligned_mtl_of_orthogonal_gradients_is_their_mean_at_the_least_length()
 
 def test_cagrad_improves_the_worst_task_as_far_as_its_ball_allows():
     gradients = torch.tensor([[1.0, 0.0], [-0.6, 0.4]])
-    mean, found = gradients.mean(0), combined(CAGrad, gradients, c=0.5)
+    mean, combination = gradients.mean(0), combined(CAGrad, gradients, c=0.5)
     radius = 0.5 * mean.norm().item()
     angles = torch.linspace(0, 2 * math.pi, 20_001)
     ball = mean + radius * torch.stack([angles.cos(), angles.sin()], 1)
     best = (ball @ gradients.T).min(1).values.max().item()
-    assert (gradients @ found).min().item() == pytest.approx(best, abs=1e-3)
-    assert (found - mean).norm().item() == pytest.approx(radius, rel=1e-3)
+    assert (gradients @ combination).min().item() == pytest.approx(best, abs=1e-3)
+    assert (combination - mean).norm().item() == pytest.approx(radius, rel=1e-3)
 
 
 @pytest.mark.parametrize("cls", [UPGrad, DualProj])
 @given(gradients=matrices)
 def test_a_projected_gradient_conflicts_with_no_task(cls, gradients):
-    found = combined(cls, gradients)
-    assert (gradients @ found >= -1e-4 * gradients.norm().clamp(min=1) ** 2).all()
+    combination = combined(cls, gradients)
+    assert (gradients @ combination >= -1e-4 * gradients.norm().clamp(min=1) ** 2).all()
 
 
 @given(gradients=matrices)
 def test_mgda_conflicts_with_no_task_by_more_than_its_stop(gradients):
-    found = combined(MGDA, gradients)
-    assert (gradients @ found >= -0.1 * gradients.norm().clamp(min=1) ** 2).all()
+    combination = combined(MGDA, gradients)
+    assert (gradients @ combination >= -0.1 * gradients.norm().clamp(min=1) ** 2).all()
 
 
 DEPENDENT = torch.tensor([[0.1875, -1.5, -1.5], [0, 0, -1.5], [0, 0.1094, 0.25], [0, -1.5, 1.0781]])
@@ -133,7 +135,7 @@ def test_dualproj_is_the_nearest_direction_without_conflict(gradients):
     if len(gradients) < 2:
         return
     rows, mean = gradients.double().numpy(), gradients.double().mean(0).numpy()
-    found = combined(DualProj, gradients).double().numpy()
+    combination = combined(DualProj, gradients).double().numpy()
     nearest = minimize(
         lambda d: ((d - mean) ** 2).sum(),
         mean,
@@ -142,7 +144,7 @@ def test_dualproj_is_the_nearest_direction_without_conflict(gradients):
         method="SLSQP",
     )
     if nearest.success:
-        assert np.linalg.norm(found - mean) <= np.linalg.norm(nearest.x - mean) + 1e-3
+        assert np.linalg.norm(combination - mean) <= np.linalg.norm(nearest.x - mean) + 1e-3
 
 
 @pytest.mark.parametrize("cls", [UPGrad, DualProj, PCGrad, MGDA, CAGrad, IMTLG, AlignedMTL, ConFIG])
@@ -177,12 +179,14 @@ def test_the_gradient_of_one_task_alone_stays_as_it_is(cls):
 def test_graddrop_keeps_one_sign_in_each_value():
     torch.manual_seed(0)
     gradients = torch.randn(3, 1000)
-    found = combined(GradDrop, gradients)
+    combination = combined(GradDrop, gradients)
     positive, negative = gradients.clamp(min=0).sum(0), gradients.clamp(max=0).sum(0)
-    kept = torch.minimum((found - positive).abs(), (found - negative).abs())
+    kept = torch.minimum((combination - positive).abs(), (combination - negative).abs())
     assert kept.max() < 1e-5
     purity = (1 + gradients.sum(0) / gradients.abs().sum(0)) / 2
-    assert ((found - positive).abs() < 1e-5).float().mean().item() == pytest.approx(purity.mean().item(), abs=0.05)
+    assert ((combination - positive).abs() < 1e-5).float().mean().item() == pytest.approx(
+        purity.mean().item(), abs=0.05
+    )
 
 
 def test_nash_mtl_goes_on_from_a_checkpoint_and_keeps_solutions_for_some_steps():

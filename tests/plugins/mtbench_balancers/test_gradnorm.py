@@ -89,10 +89,13 @@ def test_it_measures_at_the_last_shared_layer_or_at_all():
     torch.manual_seed(0)
     low, high, bias = (nn.Parameter(torch.randn(*shape)) for shape in ((2, 2), (2, 2), (2,)))
     losses = (low @ high + bias).square().sum(0)
-    last, everywhere = build()._lengths(losses, [low, high, bias]), build(at="all")._lengths(losses, [low, high, bias])
+    last, everywhere = (
+        build()._measure_lengths(losses, [low, high, bias]),
+        build(at="all")._measure_lengths(losses, [low, high, bias]),
+    )
     gradients = [torch.autograd.grad(loss, [low, high, bias], retain_graph=True) for loss in losses]
-    torch.testing.assert_close(last, torch.stack([each[1].norm() for each in gradients]))
-    squares = torch.stack([sum(one.square().sum() for one in each) for each in gradients])
+    torch.testing.assert_close(last, torch.stack([of_task[1].norm() for of_task in gradients]))
+    squares = torch.stack([sum(one.square().sum() for one in of_task) for of_task in gradients])
     torch.testing.assert_close(everywhere, squares.sqrt())
 
 

@@ -46,9 +46,9 @@ def test_uncertainty_is_the_formula_of_the_paper(losses, s):
     balancer = build(Uncertainty)
     with torch.no_grad():
         balancer.scalarizer.log_var.copy_(torch.tensor(s))
-    found = balancer(torch.tensor(losses))
+    loss_of_batch = balancer(torch.tensor(losses))
     expected = sum(math.exp(-one) * loss / 2 + one / 2 for one, loss in zip(s, losses, strict=True))
-    assert found.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert loss_of_batch.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("cls", LEARNED)
@@ -161,8 +161,8 @@ def test_stch_is_a_smooth_maximum_of_the_weighted_losses():
 def test_cosmos_and_pbi_are_their_formulas():
     losses, weights = torch.tensor([0.3, 0.7, 0.5]), torch.tensor([0.5, 0.25, 0.25])
     cosine = (weights * losses).sum() / weights.norm() / losses.norm()
-    found = build(COSMOS, penalty=0.5, weights={"click": 2.0})(losses)
-    torch.testing.assert_close(found, (weights * losses).sum() - 0.5 * cosine)
+    cosmos = build(COSMOS, penalty=0.5, weights={"click": 2.0})(losses)
+    torch.testing.assert_close(cosmos, (weights * losses).sum() - 0.5 * cosine)
     along = losses @ weights / weights.norm()
     off = (losses - along * weights / weights.norm()).norm()
     torch.testing.assert_close(build(PBI, theta=3.0, weights={"click": 2.0})(losses), along + 3 * off)
@@ -200,7 +200,7 @@ def test_state_comes_back_from_a_checkpoint(cls):
     other = build(cls)
     other.load_state_dict(copy.deepcopy(balancer.state_dict()))
     results = []
-    for each in (balancer, other):
+    for twin in (balancer, other):
         torch.manual_seed(0)
-        results.append(each(torch.tensor([0.5, 0.3, 2.0])))
+        results.append(twin(torch.tensor([0.5, 0.3, 2.0])))
     assert torch.equal(*results)

@@ -92,8 +92,8 @@ def test_real_columns_equal_what_pandas_reads(real):
     )
     raw = raw.apply(lambda column: column.str.strip() if pd.api.types.is_string_dtype(column) else column)
     for name in names:
-        expected, found = raw[position[name]].to_numpy(), table[name].to_numpy()
-        assert ((expected == found) | (pd.isna(expected) & pd.isna(found))).all(), name
+        expected, values = raw[position[name]].to_numpy(), table[name].to_numpy()
+        assert ((expected == values) | (pd.isna(expected) & pd.isna(values))).all(), name
     assert ((raw[7] == "Never married").to_numpy() == table["marital"].to_numpy()).all()
     assert raw[11].eq("NA").sum() == table["hisp_origin"].eq("NA").sum() == 874 + 405
 

@@ -10,11 +10,11 @@ from mtbench.errors import MTBenchError
 from mtbench_datasets import raw_files
 from mtbench_datasets.raw_files import (
     attach,
+    drop_duplicates,
     read_batches,
     read_delimited,
     read_parquet,
     refuse_unless_binary,
-    without_duplicates,
 )
 
 TYPES = {"user": pa.int64(), "word": pa.string(), "size": pa.float64()}
@@ -137,4 +137,4 @@ def test_a_label_is_zero_or_one(tmp_path, label):
 
 def test_the_first_of_equal_rows_stays():
     table = pa.table({"a": [1, 1, 2, 1, 1], "b": [1.5, 2.5, 1.5, 1.5, None]})
-    assert without_duplicates(table).to_pydict() == {"a": [1, 1, 2, 1], "b": [1.5, 2.5, 1.5, None]}
+    assert drop_duplicates(table).to_pydict() == {"a": [1, 1, 2, 1], "b": [1.5, 2.5, 1.5, None]}

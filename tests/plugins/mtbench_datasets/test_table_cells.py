@@ -87,7 +87,7 @@ def test_an_empty_value_in_a_list_is_named(values):
 )
 def test_times_in_text_are_numbers_if_the_first_one_is(blocks, written):
     arrays = [pa.array(block) for block in blocks]
-    assert cells.time_text(arrays) == written
+    assert cells.tell_time_text(arrays) == written
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_a_time_of_another_form_is_refused(value, time_format, said):
 
 
 def test_bytes_are_text_if_they_are_utf8():
-    assert cells.plain(pa.array(["ü".encode()])).to_pylist() == ["ü"]
-    assert cells.plain(pa.array(["a", "b"]).dictionary_encode()).to_pylist() == ["a", "b"]
+    assert cells.decode(pa.array(["ü".encode()])).to_pylist() == ["ü"]
+    assert cells.decode(pa.array(["a", "b"]).dictionary_encode()).to_pylist() == ["a", "b"]
     with pytest.raises(Mistake, match="is not UTF-8 text") as raised:
-        cells.plain(pa.array([b"a", b"b", b"\xff"]))
+        cells.decode(pa.array([b"a", b"b", b"\xff"]))
     assert raised.value.row == 2

@@ -96,15 +96,15 @@ def some_users(name, rng):
 
 def cases(name):
     """Return datasets of some users with a generator for each; a draw that cannot be prepared is drawn again."""
-    found = []
+    chosen = []
     for seed in range(DRAWS):
         rng = np.random.default_rng(seed)
         dataset = some_users(name, rng)
         with suppress(MTBenchError):
             dataset.prepared(DATASETS[name].split)
-            found.append((dataset, rng))
-    assert len(found) >= CASES
-    return found[:CASES]
+            chosen.append((dataset, rng))
+    assert len(chosen) >= CASES
+    return chosen[:CASES]
 
 
 @every_dataset

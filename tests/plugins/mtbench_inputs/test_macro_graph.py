@@ -58,7 +58,7 @@ def snapshots(monkeypatch):
 
     def recorded(self, scores, chunk):
         macro = next_(self, scores, chunk)
-        made.append({side: each.numbers.copy() for side, each in macro.items()})
+        made.append({side: nodes.numbers.copy() for side, nodes in macro.items()})
         return macro
 
     monkeypatch.setattr(Grouping, "next", recorded)
@@ -186,11 +186,11 @@ def plain_neighbors(columns, chunk, tasks, node, scores, length):
             pair = user, item
             entries = [entry for entry in entries if entry != (pair, when)] + [(pair, when)]
     latest = entries[::-1][:length]
-    found = {}
+    neighbors = {}
     for place, (pair, _) in enumerate(latest):
         if pair not in [other for other, _ in latest[:place]] and scores[pair]:
-            found[place] = (pair[1 - side] + 1, scores[pair])
-    return found
+            neighbors[place] = (pair[1 - side] + 1, scores[pair])
+    return neighbors
 
 
 def some_columns():
@@ -212,9 +212,9 @@ def test_rows_are_given_what_a_plain_count_finds(scheme, snapshots, tmp_path):
             scores, weights, counts = plain_graph(scheme, columns, chunk, macro, tasks)
             for row in np.flatnonzero(rows.chunk == chunk):
                 node = {"user": int(rows.user[row]), "item": int(rows.item[row])}
-                for name, each in weights.items():
+                for name, weight in weights.items():
                     width = {"user_hop1": 4, "user_hop2": 3, "item_hop1": 3, "item_hop2": 4}[name]
-                    expected = [each[node[name[:4]], one] for one in range(1, width + 1)]
+                    expected = [weight[node[name[:4]], one] for one in range(1, width + 1)]
                     np.testing.assert_allclose(parts[name][row], expected, rtol=1e-5, err_msg=name)
                 for side, name in enumerate(node):
                     seen = node[name] in {pair[side] for pair in scores}

@@ -25,7 +25,7 @@ def log_odds(share):
 def plain_rates(columns, strength):
     """The numbers of each row, row by row, without events from before the first row."""
     rows, positive = rows_of(columns), columns.positive()
-    found = []
+    rates = []
     for at, chunk in enumerate(rows.chunk):
         earlier = np.flatnonzero(rows.chunk < chunk)
         numbers = []
@@ -33,12 +33,13 @@ def plain_rates(columns, strength):
             own = earlier[nodes[earlier] == nodes[at]]
             p, n = positive[own].sum(0), len(own)
             means = [(total + 1) / (len(earlier) + 2) for total in positive[earlier].sum(0)]
-            numbers += [math.log10(1 + n), *(math.log10(1 + each) for each in p)]
+            numbers += [math.log10(1 + n), *(math.log10(1 + count) for count in p)]
             numbers += [
-                log_odds((each + strength * m) / (n + strength)) - log_odds(m) for each, m in zip(p, means, strict=True)
+                log_odds((count + strength * m) / (n + strength)) - log_odds(m)
+                for count, m in zip(p, means, strict=True)
             ]
-        found.append(numbers)
-    return np.array(found)
+        rates.append(numbers)
+    return np.array(rates)
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([1.0, 20.0]))
@@ -50,8 +51,8 @@ def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
         assume(False)
-    found = given_to(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
-    np.testing.assert_allclose(found["numbers"], plain_rates(columns, strength), atol=1e-5)
+    parts = given_to(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
+    np.testing.assert_allclose(parts["numbers"], plain_rates(columns, strength), atol=1e-5)
 
 
 def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
@@ -59,16 +60,18 @@ def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
     dataset = Generated(table)
     earlier = pa.table({"user": [0, 0, 0], "item": [1, 1, 2], "click": [True, True, True], "buy": [False, True, False]})
     with_past = InMemory(table, dataset.schema(), earlier)
-    without, found = (
-        given_to(Rates(RatesConfig()), each.prepared(Split(by="time")), tmp_path / name)["numbers"]
-        for name, each in (("without", dataset), ("with", with_past))
+    without, counted = (
+        given_to(Rates(RatesConfig()), source.prepared(Split(by="time")), tmp_path / name)["numbers"]
+        for name, source in (("without", dataset), ("with", with_past))
     )
     rows = rows_of(with_past.prepared(Split(by="time")))
     first = np.flatnonzero((rows.user == rows.user[table.user.to_numpy().argmin()]) & (rows.chunk == 0))
     assert len(first)
-    np.testing.assert_allclose(found[first][:, :3], [[0, math.log10(1 + 3), math.log10(1 + 1)]] * len(first), atol=1e-6)
+    np.testing.assert_allclose(
+        counted[first][:, :3], [[0, math.log10(1 + 3), math.log10(1 + 1)]] * len(first), atol=1e-6
+    )
     for rate in (3, 4, 8, 9):
-        np.testing.assert_array_equal(found[:, rate], without[:, rate])
+        np.testing.assert_array_equal(counted[:, rate], without[:, rate])
 
 
 def test_any_model_is_given_the_numbers_by_name(tmp_path):

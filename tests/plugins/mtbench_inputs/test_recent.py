@@ -24,7 +24,7 @@ def plain_history(columns, length):
     rows, positive = rows_of(columns), columns.positive()
     span = rows.time.max() - rows.time.min() or 1
     trained = columns.counts["train"]
-    found = []
+    histories = []
     for user, time, chunk in zip(rows.user, rows.time, rows.chunk, strict=True):
         seen = [
             (rows.chunk[e], rows.time[e], e)
@@ -32,8 +32,8 @@ def plain_history(columns, length):
             if rows.user[e] == user and rows.chunk[e] < chunk and positive[e].any()
         ]
         latest = [e for _, _, e in sorted(seen)[::-1][:length]]
-        found.append([(rows.item[e] + 1, positive[e].tolist(), (time - rows.time[e]) / span) for e in latest])
-    return found
+        histories.append([(rows.item[e] + 1, positive[e].tolist(), (time - rows.time[e]) / span) for e in latest])
+    return histories
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -45,14 +45,14 @@ def test_recent_equals_a_plain_history(tmp_path_factory, seed, timed):
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
         assume(False)
-    found = given_to(Recent(RecentConfig(length=4)), columns, tmp_path_factory.mktemp("recent") / "input")
+    parts = given_to(Recent(RecentConfig(length=4)), columns, tmp_path_factory.mktemp("recent") / "input")
     for row, expected in enumerate(plain_history(columns, 4)):
         size = len(expected)
-        assert found["item_mask"][row].tolist() == [1] * size + [0] * (4 - size)
-        assert found["items"][row].tolist() == [item for item, _, _ in expected] + [0] * (4 - size)
-        assert found["item_marks"][row][:size].tolist() == [marks for _, marks, _ in expected]
-        np.testing.assert_allclose(found["item_gaps"][row][:size], [gap for _, _, gap in expected], atol=1e-6)
-        assert not found["item_marks"][row][size:].any()
+        assert parts["item_mask"][row].tolist() == [1] * size + [0] * (4 - size)
+        assert parts["items"][row].tolist() == [item for item, _, _ in expected] + [0] * (4 - size)
+        assert parts["item_marks"][row][:size].tolist() == [marks for _, marks, _ in expected]
+        np.testing.assert_allclose(parts["item_gaps"][row][:size], [gap for _, _, gap in expected], atol=1e-6)
+        assert not parts["item_marks"][row][size:].any()
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
@@ -75,8 +75,8 @@ def test_items_come_with_their_features_as_first_learned(tmp_path, timed, warmup
         expected.setdefault(rows.item[row] + 1, codes[row].tolist())
     taken = opened.take(torch.arange(150))
     assert taken.item_mask.any(1).float().mean() > 0.3
-    for items, found in zip(taken.items.tolist(), taken.item_codes.tolist(), strict=True):
-        assert found == [expected.get(item, [0, 0]) for item in items]
+    for items, item_codes in zip(taken.items.tolist(), taken.item_codes.tolist(), strict=True):
+        assert item_codes == [expected.get(item, [0, 0]) for item in items]
     unseen = set(range(1, opened.spec.items + 1)) - set(expected)
     assert unseen
     assert not opened.codes[[0, *unseen]].any()
@@ -125,6 +125,6 @@ def test_kuairand_brings_its_earlier_events(tmp_path):
     early_user, _, positive = columns.earlier_events()
     assert len(early_user) > 300_000
     assert positive.any(1).all()
-    found = given_to(Recent(RecentConfig(length=20)), columns, tmp_path / "input")
+    parts = given_to(Recent(RecentConfig(length=20)), columns, tmp_path / "input")
     first = rows_of(columns).chunk == 0
-    assert found["item_mask"][first].any(1).mean() > 0.5  # even rows of the first chunk have a history
+    assert parts["item_mask"][first].any(1).mean() > 0.5  # even rows of the first chunk have a history

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtbench.schema import Settings
 from mtbench.tuning.launcher import Job
-from mtbench_launchers.local import Local, share, usable_cores, visible_gpus
+from mtbench_launchers.local import Local, find_cores, find_gpus, share
 
 SAY = """
 import os, sys
@@ -48,26 +48,26 @@ def test_a_worker_has_its_cores_and_threads_and_ends_when_its_input_does(tmp_pat
         worker.stop()
         assert worker.ended() == "exit status 0"
     for number, log in enumerate(logs):
-        cores = share(usable_cores(), number, 2)
+        cores = share(find_cores(), number, 2)
         first, last = log.read_text().splitlines()
         assert first.startswith(f"{len(cores)} {cores} ")
         assert last == "closed"
 
 
 @pytest.mark.parametrize(
-    ("named", "count", "found"), [(None, 0, []), (None, 2, ["0", "1"]), ("4,7", 2, ["4", "7"]), ("", 0, [])]
+    ("named", "count", "visible"), [(None, 0, []), (None, 2, ["0", "1"]), ("4,7", 2, ["4", "7"]), ("", 0, [])]
 )
-def test_gpus_are_those_that_this_process_may_use(monkeypatch, named, count, found):
+def test_gpus_are_those_that_this_process_may_use(monkeypatch, named, count, visible):
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     if named is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert visible_gpus() == found
+    assert find_gpus() == visible
 
 
 def test_each_worker_has_a_gpu_in_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr("mtbench_launchers.local.visible_gpus", lambda: ["4", "7"])
+    monkeypatch.setattr("mtbench_launchers.local.find_gpus", lambda: ["4", "7"])
     for number, gpu in enumerate(("4", "7", "4")):
         log = tmp_path / f"{number}"
         Local(Settings()).start(Job([sys.executable, "-c", SAY], {"WORD": "x"}, number, 3, log)).stop()

@@ -11,7 +11,7 @@ from mtbench.testing.examples import TASKS
 from mtbench.testing.models import ModelSuite
 from mtbench_models.aitm import AITM
 from mtbench_models.esmm import ESMM
-from tests.plugins.mtbench_models.reference import assert_logits, build, linear, network, rows
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, linear, network, rows
 
 
 class TestAITM(ModelSuite):
@@ -65,7 +65,7 @@ def test_it_equals_its_equations(norm, chain, tasks, before):
 
 def test_tasks_without_given_follow_one_another(monkeypatch):
     free = [task.model_copy(update={"given": None}) for task in TASKS]
-    monkeypatch.setattr("tests.plugins.mtbench_models.reference.TASKS", free)
+    monkeypatch.setattr("tests.plugins.mtbench_models.slow_forms.TASKS", free)
     model, batch = build(AITM), rows()
     assert_logits(model, batch, expected(model, batch, [-1, 0, 1, 2]))
 
@@ -100,9 +100,9 @@ def test_tasks_learn_at_all_impressions_and_predict_where_the_given_is_positive(
     logits = torch.tensor([1.0, -0.5, -1.0, 0.3]).expand(len(batch), -1)
     p = logits[0].double().sigmoid()
     conditional = torch.stack([p[0], p[1] / p[0], p[2] / p[1]])
-    found = model.predict(logits)
-    torch.testing.assert_close(found[0, :3].double(), conditional, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(found[:, 3], logits[:, 3] * model.scale[3] + model.centre[3])
+    predictions = model.predict(logits)
+    torch.testing.assert_close(predictions[0, :3].double(), conditional, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(predictions[:, 3], logits[:, 3] * model.scale[3] + model.centre[3])
     same = build(ESMM)
     products = torch.cat([conditional.logit(), torch.tensor([0.3])]).float().expand(len(batch), -1)
     torch.testing.assert_close(model.loss(logits, batch), same.loss(products, batch), rtol=1e-4, atol=1e-5)
@@ -110,9 +110,9 @@ def test_tasks_learn_at_all_impressions_and_predict_where_the_given_is_positive(
 
 def test_predictions_of_a_funnel_in_the_wrong_order_stay_probabilities():
     model = build(AITM)
-    found = model.predict(torch.tensor([[-3.0, 2.0, 2.5, 0.0]]))
-    assert found[0, 1] == 1
-    assert 0 <= found[0, 2] <= 1
+    predictions = model.predict(torch.tensor([[-3.0, 2.0, 2.5, 0.0]]))
+    assert predictions[0, 1] == 1
+    assert 0 <= predictions[0, 2] <= 1
 
 
 def test_information_flows_down_the_funnel_alone():

@@ -8,7 +8,7 @@ import torch
 from mtbench.testing.models import ModelSuite
 from mtbench_models.cgc import CGC
 from mtbench_models.ple import PLE
-from tests.plugins.mtbench_models.reference import assert_logits, build, gate, network, rows, tower, weighted
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, gate, network, rows, tower, weighted
 
 
 class TestCGC(ModelSuite):

@@ -7,7 +7,7 @@ import torch
 
 from mtbench.testing.models import ModelSuite
 from mtbench_models.cross_stitch import CrossStitch
-from tests.plugins.mtbench_models.reference import assert_logits, build, columns, network, rows, tower
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, columns, network, rows, tower
 
 
 class TestCrossStitch(ModelSuite):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mtbench.testing.models import ModelSuite
 from mtbench_models.esmm import ESMM
-from tests.plugins.mtbench_models.reference import assert_logits, build, rows, tower
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, rows, tower
 
 
 class TestESMM(ModelSuite):
@@ -29,7 +29,7 @@ def test_the_loss_is_that_of_products_over_all_impressions():
     model, batch = build(ESMM), rows(count=512)
     with torch.no_grad():
         logits = model(batch)
-        found = model.loss(logits, batch)
+        losses = model.loss(logits, batch)
     probabilities = logits.double().sigmoid()
     products = [probabilities[:, 0], probabilities[:, :2].prod(1), probabilities[:, :3].prod(1)]
     for task, p in enumerate(products):
@@ -45,10 +45,10 @@ def test_the_loss_is_that_of_products_over_all_impressions():
             if label is not None:
                 entropies.append(functional.binary_cross_entropy(p[row], torch.tensor(label).double()))
         assert len(entropies) > 350
-        torch.testing.assert_close(found[task].double(), torch.stack(entropies).mean(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(losses[task].double(), torch.stack(entropies).mean(), rtol=1e-5, atol=1e-6)
     value = (batch.labels[:, 3] - model.centre[3]) / model.scale[3]
     error = (logits[:, 3] - value).square() * batch.mask[:, 3]
-    torch.testing.assert_close(found[3], error.sum() / batch.mask[:, 3].sum())
+    torch.testing.assert_close(losses[3], error.sum() / batch.mask[:, 3].sum())
 
 
 def test_rows_without_a_click_teach_the_conversion_and_the_conversion_the_click():

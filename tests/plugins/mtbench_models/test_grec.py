@@ -214,8 +214,8 @@ def test_items_without_features_have_a_table_by_number():
     assert model.tokens(sample(columns.valid)).shape[1] == 3  # no token of the current item
     assert model.item.by_number.weight.shape == (recent.items + 1, 8)
     batch = sample(columns.valid)
-    found = batch.inputs["recent"]
-    others = found._replace(items=found.items % recent.items + 1)
+    history = batch.inputs["recent"]
+    others = history._replace(items=history.items % recent.items + 1)
     assert not torch.equal(model(replace(batch, inputs={**batch.inputs, "recent": others})), model(batch))
 
 
@@ -245,8 +245,8 @@ def test_a_dataset_without_users_items_and_texts_has_one_token():
 
 def test_inputs_follow_the_settings_and_the_schema():
     full = schema(TASKS[:2])
-    found = {component.name: component.settings for component in GRec.inputs(GRec.Config(history_length=7), full)}
-    assert found == {
+    settings = {component.name: component.settings for component in GRec.inputs(GRec.Config(history_length=7), full)}
+    assert settings == {
         "recent": {"length": 7, "features": True},
         "text": {"column": "title", "encoder": "hashed"},
     }
@@ -333,13 +333,13 @@ def test_statistics_tell_load_and_dead_experts():
         model.mixture.router.linear.weight.zero_()
         model.mixture.router.linear.bias.copy_(torch.tensor([0.0, 20.0, 0.0, 0.0]))
     model(sample(columns.valid))
-    found = model.statistics()
-    assert found["load/all tasks/1"] == 1
-    assert found["load/all tasks/0"] == 0
-    assert found["dead_experts"] == 3
-    assert found["router_entropy"] == pytest.approx(0, abs=1e-6)
-    assert found[f"load/{TASKS[2].name}/1"] == 1
-    assert all(np.isfinite(value) for value in found.values())
+    statistics = model.statistics()
+    assert statistics["load/all tasks/1"] == 1
+    assert statistics["load/all tasks/0"] == 0
+    assert statistics["dead_experts"] == 3
+    assert statistics["router_entropy"] == pytest.approx(0, abs=1e-6)
+    assert statistics[f"load/{TASKS[2].name}/1"] == 1
+    assert all(np.isfinite(value) for value in statistics.values())
 
 
 @pytest.mark.parametrize(

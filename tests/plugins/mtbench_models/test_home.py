@@ -9,8 +9,8 @@ from torch.nn import functional
 from mtbench.errors import MTBenchError
 from mtbench.schema import Task
 from mtbench.testing.models import ModelSuite
-from mtbench_models.home import HoME, _categories
-from tests.plugins.mtbench_models.reference import (
+from mtbench_models.home import HoME, _number_categories
+from tests.plugins.mtbench_models.slow_forms import (
     assert_logits,
     build,
     gate,
@@ -84,11 +84,11 @@ def test_a_feature_gate_scales_its_input():
     experts = build(HoME).meta.experts
     x = torch.randn(5, experts.down.weight.shape[-1])
     with torch.no_grad():
-        gated = experts.gated(x)
+        gated = experts.gate(x)
         scale = 2 * (x @ experts.down.weight[1].T @ experts.up.weight[1].T).sigmoid()
         torch.testing.assert_close(gated[1], scale * x)
         experts.up.weight.zero_()
-        torch.testing.assert_close(experts.gated(x), x.expand(len(gated), -1, -1))
+        torch.testing.assert_close(experts.gate(x), x.expand(len(gated), -1, -1))
 
 
 def test_experts_are_normalised_before_their_activation():
@@ -139,7 +139,7 @@ FUNNEL = (
     ],
 )
 def test_categories(setting, expected):
-    assert _categories(FUNNEL, setting) == expected
+    assert _number_categories(FUNNEL, setting) == expected
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_categories(setting, expected):
 )
 def test_categories_that_do_not_fit_are_refused(setting, message):
     with pytest.raises(MTBenchError, match=message):
-        _categories(FUNNEL, setting)
+        _number_categories(FUNNEL, setting)

@@ -8,7 +8,7 @@ import torch
 from mtbench.testing.examples import TASKS, examples
 from mtbench.testing.models import ModelSuite, sample
 from mtbench_models.lightgcn import LightGCN
-from tests.plugins.mtbench_models.reference import tower
+from tests.plugins.mtbench_models.slow_forms import tower
 
 SMALL = {"embedding_dim": 8, "width": 8, "tower_layers": (16, 8)}
 COLUMNS = examples(TASKS[:3], LightGCN.inputs(LightGCN.Config(), examples(TASKS[:3]).schema))

@@ -10,7 +10,7 @@ from torch.nn import functional
 from mtbench.testing.examples import TASKS, examples
 from mtbench.testing.models import ModelSuite, sample
 from mtbench_models.macgnn import MacGNN
-from tests.plugins.mtbench_models.reference import tower
+from tests.plugins.mtbench_models.slow_forms import tower
 
 SMALL = {"embedding_dim": 6, "user_clusters": 4, "item_clusters": 3, "tower_layers": (16, 8)}
 

@@ -14,8 +14,8 @@ from mtbench.registry import Registry
 from mtbench.testing.examples import TASKS, examples
 from mtbench.testing.models import ModelSuite, sample
 from mtbench_models.mgoe import MGOE
-from mtbench_models.mgoe.tower import towers_before
-from tests.plugins.mtbench_models.reference import gate, linear, network
+from mtbench_models.mgoe.tower import find_towers_before
+from tests.plugins.mtbench_models.slow_forms import gate, linear, network
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 SMALL = {"embedding_dim": 8, "user_clusters": 4, "item_clusters": 3, "expert_layers": (16, 8), "tower_layers": (8,)}
@@ -180,7 +180,7 @@ def test_each_switch_changes_the_logits(switch):
     same = {name: value for name, value in model.state_dict().items() if name in other.state_dict()}
     fitting = {name: value for name, value in same.items() if value.shape == other.state_dict()[name].shape}
     other.load_state_dict(fitting, strict=False)
-    batch, seen_otherwise = (sample(columns_of(**each).train) for each in ({}, switch))
+    batch, seen_otherwise = (sample(columns_of(**change).train) for change in ({}, switch))
     with torch.no_grad():
         assert (model(batch) - other(seen_otherwise)).abs().max() > 1e-4
 
@@ -251,10 +251,10 @@ def test_information_flows_down_the_funnel_and_not_back():
 
 
 def test_the_funnel_is_that_of_given_tasks_or_the_order():
-    assert towers_before(TASKS, "auto") == [-1, 0, 1, -1, -1, -1, 0, -1]
-    assert towers_before(TASKS, "order") == [-1, 0, 1, 2, 3, 4, 5, 6]
-    assert towers_before([TASKS[3], TASKS[4]], "auto") == [-1, 0]
-    assert towers_before([TASKS[0]], "auto") == [-1]
+    assert find_towers_before(TASKS, "auto") == [-1, 0, 1, -1, -1, -1, 0, -1]
+    assert find_towers_before(TASKS, "order") == [-1, 0, 1, 2, 3, 4, 5, 6]
+    assert find_towers_before([TASKS[3], TASKS[4]], "auto") == [-1, 0]
+    assert find_towers_before([TASKS[0]], "auto") == [-1]
 
 
 def test_each_task_has_macro_embeddings_of_its_own():

@@ -8,7 +8,7 @@ import torch
 from mtbench.testing.models import ModelSuite
 from mtbench_models.mmoe import MMoE
 from mtbench_models.omoe import OMoE
-from tests.plugins.mtbench_models.reference import assert_logits, build, gate, network, rows, tower, weighted
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, gate, network, rows, tower, weighted
 
 
 class TestOMoE(ModelSuite):

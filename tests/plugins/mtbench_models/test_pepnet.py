@@ -8,7 +8,7 @@ import torch
 from mtbench.errors import MTBenchError
 from mtbench.testing.models import ModelSuite
 from mtbench_models.pepnet import PEPNet
-from tests.plugins.mtbench_models.reference import assert_logits, build, columns, linear, network, rows
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, columns, linear, network, rows
 
 
 class TestPEPNet(ModelSuite):

@@ -5,7 +5,7 @@ import torch
 
 from mtbench.data.batches import Batch
 from mtbench.schema import DataSpec, Feature, Schema, Settings, Task
-from mtbench_models.per_task import PerTask, id_features, label_mean
+from mtbench_models.per_task import PerTask, find_id_features, label_mean
 
 TASKS = (Task(name="click"), Task(name="buy", given="click"), Task(name="rare"), Task(name="stay", kind="regression"))
 LABELS = torch.tensor([[1.0, 1, 0, 4], [0, 0, 0, 0], [1, 0, 0, 2], [1, 1, 0, 3]])
@@ -72,4 +72,4 @@ def test_where_no_row_counts_the_mean_is_undecided(column, mean):
 
 
 def test_ids_are_the_features_that_hold_them():
-    assert id_features(SCHEMA, SCHEMA.user, SCHEMA.item, None) == ["who", "item"]
+    assert find_id_features(SCHEMA, SCHEMA.user, SCHEMA.item, None) == ["who", "item"]

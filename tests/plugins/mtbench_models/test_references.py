@@ -37,11 +37,11 @@ def dense(batch):
         values = []
         for column, size in enumerate(DATA.categorical.values()):
             code = int(batch.categorical[row, column])
-            values += [float(code == each) for each in range(1, size)]
+            values += [float(code == number) for number in range(1, size)]
         for name, size in DATA.multi.items():
             lists = batch.multi[name]
             codes = lists.values[lists.offsets[row] : lists.offsets[row + 1]].tolist()
-            values += [float(each in codes) for each in range(1, size)]
+            values += [float(number in codes) for number in range(1, size)]
         rows.append(values + batch.numeric[row].tolist())
     return np.array(rows)
 

@@ -7,7 +7,7 @@ import torch
 
 from mtbench.registry import Registry
 from mtbench.schema import Choice, FloatRange, IntRange
-from tests.plugins.mtbench_models.reference import columns, rows
+from tests.plugins.mtbench_models.slow_forms import columns, rows
 
 NAMES = ("omoe", "cgc", "cross-stitch", "snr-trans", "esmm", "aitm", "adatt", "stem", "pepnet", "home")
 NEVER_SEARCHED = {"pepnet": {"domain", "personal"}}

@@ -7,7 +7,7 @@ import torch
 
 from mtbench.testing.models import ModelSuite
 from mtbench_models.snr_trans import SNRTrans
-from tests.plugins.mtbench_models.reference import assert_logits, build, network, rows, tower
+from tests.plugins.mtbench_models.slow_forms import assert_logits, build, network, rows, tower
 
 
 class TestSNRTrans(ModelSuite):
