@@ -40,7 +40,7 @@ class PlantedConfig(DatasetConfig):
         0.0, ge=0, le=1, description="0: likes want what clicks want; 0.5: unrelated things; 1: the opposite."
     )
     extra: tuple[Literal["ordinal", "count"], ...] = Field(
-        (), description="Further tasks that go by the utility of likes: ratings from 1 to 5, numbers of plays."
+        (), description="Further tasks, easy to learn: ordinal ratings from 1 to 5, counts of plays."
     )
     seed: int = Field(0, ge=0)
 
@@ -48,7 +48,7 @@ class PlantedConfig(DatasetConfig):
 class Planted(Dataset[PlantedConfig]):
     """Users and items with features, clicks, conversions of clicks, and likes, each with its true probability.
 
-    With ``extra``, also ratings and numbers of plays with their true means.
+    With ``extra``, also ratings and numbers of plays with their true means, which categorical features alone decide.
 
     The law is in :class:`~mtbench_datasets.planted.world.World`. What no feature shows is, by ``signal``:
 
@@ -108,14 +108,14 @@ class Planted(Dataset[PlantedConfig]):
         With signal none and text that is the truth. With the others it is an approximation from below, see
         :mod:`mtbench_datasets.planted.oracle`. A row of chunk -1 sees nothing and is seen by none.
         """
+        truth = {task: table[f"truth_{task}"].to_numpy() for task in self._tasks}
         if self.config.signal in {"none", "text"}:
-            return {task: table[f"truth_{task}"].to_numpy() for task in self._tasks}
+            return truth
         names = ("user", "item", *_OF["user"], *_OF["item"], *_OF["context"])
         columns = {name: table[name].to_numpy() for name in names if name != "tags"}
         labels = np.column_stack([table[task].to_numpy() for task in TASKS])
         infer = infer_groups if self.config.signal == "graph" else infer_last_click
-        predictions = infer(self._world(), columns, labels, np.asarray(chunk), self.config.extra)
-        return dict(zip(self._tasks, predictions.T, strict=True))
+        return truth | dict(zip(TASKS, infer(self._world(), columns, labels, np.asarray(chunk)).T, strict=True))
 
     @property
     def _tasks(self) -> tuple[str, ...]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from mtbench_datasets.planted.extra import with_extra
 from mtbench_datasets.planted.world import GROUPS, NO_CLICK, TASKS, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -23,9 +22,7 @@ _BLOCK = 1 << 14
 _SWEEPS = 3
 
 
-def infer_groups(
-    world: World, columns: Columns, labels: NDArray[np.int8], chunk: NDArray[np.int64], extra: Sequence[str] = ()
-) -> Floats:
+def infer_groups(world: World, columns: Columns, labels: NDArray[np.int8], chunk: NDArray[np.int64]) -> Floats:
     """Predict from the posterior of the groups of user and item, shape (rows, tasks).
 
     The posterior comes from loopy belief propagation between users and items over the rows of earlier chunks. It takes
@@ -36,21 +33,18 @@ def infer_groups(
     seen = np.argsort(chunk, kind="stable")
     seen = seen[np.searchsorted(chunk[seen], 0) :]
     beliefs = _Beliefs(world, user[seen], item[seen], _likelihood(world, base[seen], labels[seen]))
-    predictions = np.empty((len(base), len(TASKS) + len(extra)))
+    predictions = np.empty_like(base)
     for number in np.unique(chunk):
         of_user, of_item = beliefs.after(int(np.searchsorted(chunk[seen], number)))
         rows = np.flatnonzero(chunk == number)
         for part in _blocks(rows):
             weight = of_user[user[part], :, None] * of_item[item[part], None, :]
-            chances = with_extra(world.probabilities(base[part, None, None], world.affinity), extra)
-            chances = chances.reshape(len(part), GROUPS**2, -1)
-            predictions[part] = _expected(weight.reshape(len(part), -1), chances)
+            chances = world.probabilities(base[part, None, None], world.affinity)
+            predictions[part] = _expected(weight.reshape(len(part), -1), chances.reshape(len(part), -1, len(TASKS)))
     return predictions
 
 
-def infer_last_click(
-    world: World, columns: Columns, labels: NDArray[np.int8], chunk: NDArray[np.int64], extra: Sequence[str] = ()
-) -> Floats:
+def infer_last_click(world: World, columns: Columns, labels: NDArray[np.int8], chunk: NDArray[np.int64]) -> Floats:
     """Predict from the distribution of the category of the user's last click, shape (rows, tasks).
 
     The last click in earlier chunks is known. Of the unseen rows since, only the user's mean rate is used: they come as
@@ -66,7 +60,7 @@ def infer_last_click(
     size = len(user)
     click = np.argsort(user, kind="stable")
     click = click[labels[click, 0] == 1]
-    predictions = np.empty((len(base), len(TASKS) + len(extra)))
+    predictions = np.empty_like(base)
     for number in np.unique(chunk):
         visible = (chunk >= 0) & (chunk < number)
         hidden = np.append(0, np.cumsum(~visible))
@@ -79,7 +73,7 @@ def infer_last_click(
             elapsed = share[user[part]] * (hidden[part] - hidden[np.where(clicked, last % size, 0)])
             drift = vectors[state] * np.exp(elapsed[:, None] * (values - 1))
             weight = np.maximum((drift @ inverse).real, 0)
-            chances = with_extra(world.probabilities(base[part, None], world.follow[:, category[part]].T), extra)
+            chances = world.probabilities(base[part, None], world.follow[:, category[part]].T)
             predictions[part] = _expected(weight / weight.sum(axis=1, keepdims=True), chances)
     return predictions
 

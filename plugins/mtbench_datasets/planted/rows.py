@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtbench_datasets.planted.extra import draw_extra, with_extra
+from mtbench_datasets.planted.extra import draw_labels, expect
 from mtbench_datasets.planted.world import CARDINALITIES, NO_CLICK, TASKS, World
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ def draw(
     truth = world.probabilities(base, signal)
     labels = (noise < truth).astype(np.int8)
     labels[:, 1] &= labels[:, 0]
-    drawn = [draw_extra(kind, truth, rng) for kind in extra]
-    return columns, with_extra(truth, extra), np.column_stack([labels, *drawn])
+    taste = world.taste(columns)
+    means = [expect(kind, taste) for kind in extra]
+    further = [draw_labels(kind, taste, rng) for kind in extra]
+    return columns, np.column_stack([truth, *means]), np.column_stack([labels, *further])
 
 
 def _follow(

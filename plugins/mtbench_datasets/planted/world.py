@@ -43,7 +43,7 @@ _MAIN, _CURVE, _TAG, _PAIR, _SLOPE, _PRODUCT = 0.14, 0.04, 0.08, 0.03, 0.02, 0.0
 _SCALE = 1.3  # standard deviation of a logit
 _SHARED = 0.9  # correlation of a task's utility with the one that the tasks share
 _EXTRA = 0.6  # share of the shared utility's variance that the signal carries
-BIAS = np.array([-1.1, -1.55, -1.1])  # about 30 % positives, for conversions among the clicks
+_BIAS = np.array([-1.1, -1.55, -1.1])  # about 30 % positives, for conversions among the clicks
 _USER_SKEW = 1.25
 _BLOCK = 1 << 17
 
@@ -146,13 +146,19 @@ class World:
         signal: NDArray[np.float64] = table[user, item]
         return signal
 
+    def taste(self, columns: Columns) -> NDArray[np.float64]:
+        """Return what the categorical features add to the shared utility, shape (rows,), of variance one."""
+        effects = [table[columns[name], 0] for name, table in self._main.items()]
+        taste: NDArray[np.float64] = np.sum(effects, axis=0) / np.sqrt(len(effects))
+        return taste
+
     def base(self, columns: Columns) -> NDArray[np.float64]:
         """Return the logits that the features alone give, shape (rows, tasks)."""
         size = len(columns["item"])
         logits = np.empty((size, len(TASKS)))
         for start in range(0, size, _BLOCK):
             part = slice(start, start + _BLOCK)
-            logits[part] = BIAS + self._utilities({name: values[part] for name, values in columns.items()}) @ self._mix
+            logits[part] = _BIAS + self._utilities({name: values[part] for name, values in columns.items()}) @ self._mix
         return logits
 
     def _utilities(self, columns: Columns) -> NDArray[np.float64]:
