@@ -63,7 +63,7 @@ def experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> dict[s
 
 
 def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[History, float]:
-    """Return what came of a sweep, and its seconds from first to last trial; without workers, in this process."""
+    """Return the trials of a sweep, and its seconds from first to last trial; without workers, in this process."""
     registry = Registry.load()
     asked = load_experiment(content)
     sweep_plan = SweepPlan(asked, registry)

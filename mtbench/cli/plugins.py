@@ -17,50 +17,50 @@ def plugins(*, plugin: PluginOption = None, json: JsonOption = False) -> None:
     """Show every plugin, what it registers, and what is wrong with it."""
     use_plugins(plugin)
     registry = Registry.load(check=False)
-    found = [
+    facts = [
         {
-            "name": each.name,
-            "distribution": each.distribution,
-            "version": each.version,
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
             "registers": {
                 plural: names
                 for plural, kind in PLURALS.items()
-                if (names := [entry.name for entry in registry.registrations(kind) if entry.plugin == each])
+                if (names := [entry.name for entry in registry.registrations(kind) if entry.plugin == plugin])
             },
-            "observes": [hook for hook in each.hooks if hook in {"mtbench_callbacks", "mtbench_record_written"}],
-            "error": each.error or None,
-            "problems": [problem for problem in registry.problems if str(each) in problem],
+            "observes": [hook for hook in plugin.hooks if hook in {"mtbench_callbacks", "mtbench_record_written"}],
+            "error": plugin.error or None,
+            "problems": [problem for problem in registry.problems if str(plugin) in problem],
         }
-        for each in registry.plugins
+        for plugin in registry.plugins
     ]
     if json:
-        print_json({"plugins": found, "problems": registry.problems})
+        print_json({"plugins": facts, "problems": registry.problems})
     else:
-        _print_plugins(found)
+        _print_plugins(facts)
         for problem in registry.problems:
             typer.echo(f"error: {problem}", err=True)
     if registry.problems:
         raise typer.Exit(1)
 
 
-def _print_plugins(found: list[dict[str, Any]]) -> None:
-    shown = table("plugin", "distribution", "registers", "status")
-    shown.columns[0].no_wrap = False  # the path of a single file would leave no room for the others
-    for each in found:
-        lines = [f"{plural}: {', '.join(names)}" for plural, names in each["registers"].items()]
-        if each["observes"]:
-            lines.append(f"observes: {', '.join(each['observes'])}")
-        shown.add_row(
-            each["name"],
-            origin(each),
+def _print_plugins(facts: list[dict[str, Any]]) -> None:
+    grid = table("plugin", "distribution", "registers", "status")
+    grid.columns[0].no_wrap = False  # the path of a single file would leave no room for the others
+    for plugin in facts:
+        lines = [f"{plural}: {', '.join(names)}" for plural, names in plugin["registers"].items()]
+        if plugin["observes"]:
+            lines.append(f"observes: {', '.join(plugin['observes'])}")
+        grid.add_row(
+            plugin["name"],
+            origin(plugin),
             "\n".join(lines) or "nothing",
-            "broken, see below" if each["error"] else "in conflict, see below" if each["problems"] else "ok",
+            "broken, see below" if plugin["error"] else "in conflict, see below" if plugin["problems"] else "ok",
         )
     console = stdout()
-    console.print(shown)
-    for each in found:
-        if each["error"]:
-            console.print(f"{each['name']}: {each['error']}", soft_wrap=True)
+    console.print(grid)
+    for plugin in facts:
+        if plugin["error"]:
+            console.print(f"{plugin['name']}: {plugin['error']}", soft_wrap=True)
 
 
 def list_names(
@@ -74,7 +74,7 @@ def list_names(
     if kind not in PLURALS:
         raise MTBenchError(f"there is no list of '{kind}'{suggest(kind, PLURALS)}; lists: {', '.join(PLURALS)}")
     registry = Registry.load()
-    found: list[dict[str, Any]] = [
+    facts: list[dict[str, Any]] = [
         {
             "name": entry.name,
             "summary": registry.summary(entry.kind, entry.name),
@@ -85,11 +85,11 @@ def list_names(
         for entry in registry.registrations(PLURALS[kind])
     ]
     if json:
-        print_json(found)
-    elif found:
-        shown = table("name", "summary", "distribution")
-        for each in found:
-            shown.add_row(each["name"], unmarked(each["summary"]), origin(each))
-        stdout().print(shown)
+        print_json(facts)
+    elif facts:
+        grid = table("name", "summary", "distribution")
+        for row in facts:
+            grid.add_row(row["name"], unmarked(row["summary"]), origin(row))
+        stdout().print(grid)
     else:
         typer.echo(f"no plugin registers {kind}", err=True)

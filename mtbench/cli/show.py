@@ -59,7 +59,7 @@ def show(
 ) -> None:
     """Show a model's settings and search ranges, a dataset's card, and the like."""
     use_plugins(plugin)
-    known = next((each for each in PLUGIN_KINDS if each == kind), None)
+    known = next((known for known in PLUGIN_KINDS if known == kind), None)
     if known is None:
         raise MTBenchError(f"there is no kind '{kind}'{suggest(kind, PLUGIN_KINDS)}; kinds: {', '.join(PLUGIN_KINDS)}")
     facts = describe(Registry.load(), known, name)
@@ -89,7 +89,7 @@ def describe(registry: Registry, kind: PluginKind, name: str) -> dict[str, Any]:
         facts["packages"] = list(cls.packages)
     if kind == "metric":
         names = ("higher_is_better", "best", "kinds", "grouped", "version")
-        facts["metric"] = {each: to_jsonable_python(getattr(cls, each, None), fallback=str) for each in names}
+        facts["metric"] = {name: to_jsonable_python(getattr(cls, name, None), fallback=str) for name in names}
     if kind == "dataset":
         facts |= _dataset(cls)
     if isinstance(config, type) and issubclass(config, BaseModel):
@@ -104,7 +104,7 @@ def _inputs(cls: type[MultiTaskModel | Reference]) -> dict[str, list[dict[str, A
         asked = {name: cls.inputs(config, schema) for name, schema in (("everything", _EVERYTHING), ("ids", _IDS))}
     except (ValidationError, MTBenchError):
         return None  # it depends on settings that have no default
-    return {name: [each.model_dump(mode="json") for each in components] for name, components in asked.items()}
+    return {name: [component.model_dump(mode="json") for component in components] for name, components in asked.items()}
 
 
 def _dataset(cls: type[Dataset[Any]]) -> dict[str, Any]:
@@ -126,10 +126,10 @@ def setting(name: str, info: FieldInfo) -> dict[str, Any]:
     """Return what there is to say about a setting, as plain JSON types."""
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     limits = {}
-    for each in info.metadata:
-        if type(each) in _BOUNDS:
-            key, _ = _BOUNDS[type(each)]
-            limits[key] = getattr(each, key)
+    for limit in info.metadata:
+        if type(limit) in _BOUNDS:
+            key, _ = _BOUNDS[type(limit)]
+            limits[key] = getattr(limit, key)
     search = search_range(info)
     return {
         "name": name,
@@ -158,7 +158,8 @@ def _type_name(annotation: Any) -> str:
         return f"{origin.__name__}[{', '.join(names)}]"
     special = {NoneType: "None", Ellipsis: "..."}
     return next(
-        (name for each, name in special.items() if annotation is each), str(getattr(annotation, "__name__", annotation))
+        (name for special_type, name in special.items() if annotation is special_type),
+        str(getattr(annotation, "__name__", annotation)),
     )
 
 
@@ -172,24 +173,24 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(grid)
     if facts.get("settings"):
         settings = table("setting", "type", "default", "search", "description")
-        for each in facts["settings"]:
-            limits = [f"{SIGNS[key]} {limit}" for key, limit in each["constraints"].items()]
+        for field in facts["settings"]:
+            limits = [f"{SIGNS[key]} {limit}" for key, limit in field["constraints"].items()]
             settings.add_row(
-                each["name"],
-                ", ".join([each["type"], *limits]),
-                "required" if each["required"] else plain(each["default"]),
-                range_text(each["search"]),
-                each["description"],
+                field["name"],
+                ", ".join([field["type"], *limits]),
+                "required" if field["required"] else plain(field["default"]),
+                range_text(field["search"]),
+                field["description"],
             )
         console.print()
         console.print(settings)
-    for each in facts.get("sources") or ():
-        console.print(f"\nraw file {each['name']}")
-        mirror = each.get("mirror") and f"$MTBENCH_DATA/{each['mirror']}"
-        wheel = each.get("wheel") and f"{each.get('member')} in {each['wheel']}"
-        for place in filter(None, (each.get("path"), mirror, each.get("url"), wheel)):
+    for source in facts.get("sources") or ():
+        console.print(f"\nraw file {source['name']}")
+        mirror = source.get("mirror") and f"$MTBENCH_DATA/{source['mirror']}"
+        wheel = source.get("wheel") and f"{source.get('member')} in {source['wheel']}"
+        for place in filter(None, (source.get("path"), mirror, source.get("url"), wheel)):
             console.print(f"  {place}", soft_wrap=True)
-        console.print(f"  sha256 {each.get('sha256', 'not checked')}", soft_wrap=True)
+        console.print(f"  sha256 {source.get('sha256', 'not checked')}", soft_wrap=True)
 
 
 def _facts(facts: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
@@ -211,7 +212,7 @@ def _facts(facts: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
         if value in (None, "", [], {}):
             continue
         if isinstance(value, dict):
-            yield name, "\n".join(f"{key}: {plain(each)}" for key, each in value.items())
+            yield name, "\n".join(f"{key}: {plain(part)}" for key, part in value.items())
         elif isinstance(value, list) and len(value) > 1:
             yield name, _sentences(value)
         else:

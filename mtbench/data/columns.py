@@ -1,4 +1,4 @@
-"""The prepared columns of a dataset, memory-mapped; the test rows behind one door."""
+"""The prepared columns of a dataset, memory-mapped; one method gives out the test rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DGL behind one door, graphs of users and items, and propagation over them."""
+"""DGL behind one module, graphs of users and items, and propagation over them."""
 
 from mtbench.graph.interaction_graph import Adjacency, InteractionGraph, make_adjacency
 from mtbench.graph.propagation import propagate

@@ -1,4 +1,4 @@
-"""The one door to DGL, which makes its 2.1 wheels load beside today's torch and setuptools."""
+"""The one module that imports DGL; it makes its 2.1 wheels load beside today's torch and setuptools."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ CHANGES = 12
 
 
 class Slots(NamedTuple):
-    """The slots that were ever taken, divided by what became of them."""
+    """The slots that were ever taken, divided by how they ended."""
 
     used: dict[int, FrozenTrial | None]
     """Slot -> the trial that used it, None where workers died of it too often."""
