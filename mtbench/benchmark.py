@@ -83,7 +83,7 @@ class Benchmark(Settings):
 
     def frozen(self, dataset: str) -> Frozen | None:
         """Return the conditions on a dataset, None if it is none of the benchmark's."""
-        return next((each for each in self.datasets if each.dataset.name == dataset), None)
+        return next((frozen for frozen in self.datasets if frozen.dataset.name == dataset), None)
 
     def rows(self, datasets: Sequence[str] = (), models: Sequence[str] = ()) -> list[BenchmarkRow]:
         """Return the rows that the board begins with, tuned ones last; only of the datasets and models that are named.
@@ -91,8 +91,8 @@ class Benchmark(Settings):
         Raises MTBenchError for a name that is not there.
         """
         for what, asked, known in (
-            ("dataset", datasets, [each.dataset.name for each in self.datasets]),
-            ("model", models, [each.model.name for each in self.entries]),
+            ("dataset", datasets, [frozen.dataset.name for frozen in self.datasets]),
+            ("model", models, [entry.model.name for entry in self.entries]),
         ):
             for name in asked:
                 if name not in known:
@@ -176,9 +176,9 @@ class Benchmark(Settings):
         if budget.kind == "tuned":
             pairs += _each("budget", self.sweep.model_dump(include=set(BUDGET)), budget.model_dump())
         return [
-            f"{place}: the benchmark has {show_value(wanted)}, the record {show_value(found)}"
-            for place, wanted, found in pairs
-            if wanted != found
+            f"{place}: the benchmark has {show_value(wanted)}, the record {show_value(recorded)}"
+            for place, wanted, recorded in pairs
+            if wanted != recorded
         ]
 
 
@@ -218,11 +218,11 @@ class BenchmarkRow(NamedTuple):
 
 
 def _each(
-    place: str, wanted: Mapping[str, object], found: Mapping[str, object], *, exact: bool = False
+    place: str, wanted: Mapping[str, object], recorded: Mapping[str, object], *, exact: bool = False
 ) -> list[tuple[str, object, object]]:
-    """Return what is wanted beside what was found, key by key; what is not wanted counts where it must be exact."""
-    names = [*wanted, *(name for name in found if name not in wanted)] if exact else wanted
-    return [(f"{place}.{name}", wanted.get(name), found.get(name)) for name in names]
+    """Return what is wanted beside what was recorded, key by key; what is not wanted counts where it must be exact."""
+    names = [*wanted, *(name for name in recorded if name not in wanted)] if exact else wanted
+    return [(f"{place}.{name}", wanted.get(name), recorded.get(name)) for name in names]
 
 
 def load(name: str) -> Benchmark:
@@ -233,7 +233,7 @@ def load(name: str) -> Benchmark:
     try:
         content = path.read_bytes()
     except OSError as error:
-        known = ", ".join(sorted(each.stem for each in FOLDER.glob("*.yaml"))) or "none"
+        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.yaml"))) or "none"
         raise MTBenchError(
             f"{path}: cannot be read: {error.strerror or error}; name a file, or a benchmark in {FOLDER} ({known})"
         ) from error

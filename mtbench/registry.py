@@ -125,8 +125,8 @@ class Registry:
                 registry.files.append(path)
                 registry._add(Plugin(str(path), path.name, None), partial(import_file, path))
             else:
-                found = "is no Python file" if path.exists() else "does not exist"
-                registry.problems.append(f"plugin file {path} {found}; check --plugin and MTBENCH_PLUGINS")
+                problem = "is no Python file" if path.exists() else "does not exist"
+                registry.problems.append(f"plugin file {path} {problem}; check --plugin and MTBENCH_PLUGINS")
         if check:
             registry.check()
         return registry
@@ -163,10 +163,10 @@ class Registry:
         """Return the one default of a kind. Raises MTBenchError if there is none, or more than one."""
         names = self.defaults(kind)
         if len(names) != 1:
-            found = (
+            reason = (
                 f"{len(names)} are registered as the default: {', '.join(names)}" if names else "no plugin marks one"
             )
-            raise MTBenchError(f"name a {kind}, for {found}; known {kind}s: {', '.join(self.names(kind)) or 'none'}")
+            raise MTBenchError(f"name a {kind}, for {reason}; known {kind}s: {', '.join(self.names(kind)) or 'none'}")
         return Component(name=names[0])
 
     def registration(self, kind: PluginKind, name: str) -> Registration:
@@ -245,16 +245,18 @@ class Registry:
         """Return the Lightning callbacks of all plugins; a plugin that fails is reported and gives none."""
         from pytorch_lightning import Callback  # noqa: PLC0415 - listing plugins must not import torch
 
-        found: list[Callback] = []
+        callbacks: list[Callback] = []
         for plugin in self._observers("mtbench_callbacks"):
             with _reporting(plugin, "mtbench_callbacks"):
                 own = [
-                    each for result in self._call(plugin, "mtbench_callbacks", experiment=experiment) for each in result
+                    callback
+                    for result in self._call(plugin, "mtbench_callbacks", experiment=experiment)
+                    for callback in result
                 ]
-                if strange := [each for each in own if not isinstance(each, Callback)]:
+                if strange := [callback for callback in own if not isinstance(callback, Callback)]:
                     raise TypeError(f"{strange[0]!r} is no Lightning callback")
-                found += own
-        return found
+                callbacks += own
+        return callbacks
 
     def record_written(self, record: Record, path: Path) -> None:
         """Tell all plugins of a new record; a plugin that fails is reported."""
@@ -303,16 +305,16 @@ class Registry:
 
     def _hooks(self, module: object, plugin: Plugin) -> tuple[str, ...]:
         known = [name for name in vars(hookspecs) if name.startswith("mtbench_")]
-        found = []
+        hooks = []
         for caller in self._manager.get_hookcallers(module) or ():
-            found.append(caller.name)
+            hooks.append(caller.name)
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is module and not caller.has_spec() and not implementation.optionalhook:
                     self.problems.append(
                         f"plugin {plugin}: there is no hook '{caller.name}'{suggest(caller.name, known)}; "
                         f"rename the function '{implementation.function.__name__}'"
                     )
-        return tuple(found)
+        return tuple(hooks)
 
 
 def _owner(point: metadata.EntryPoint) -> tuple[str, str]:

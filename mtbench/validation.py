@@ -124,19 +124,19 @@ _EXPECTED = {
 
 
 def _message(problem: Any) -> str:
-    kind, found, text = problem["type"], problem["input"], str(problem["msg"])
+    kind, value, text = problem["type"], problem["input"], str(problem["msg"])
     if kind in {"unknown_key", "value_error"}:
         return text.removeprefix("Value error, ")
     if kind == "missing":
-        return "is missing" + (f"; found only {', '.join(show_value(key) for key in found)}" if found else "")
-    if found is None:
+        return "is missing" + (f"; found only {', '.join(show_value(key) for key in value)}" if value else "")
+    if value is None:
         return "is empty; give it a value, or remove the key"
     if kind in {"too_short", "too_long"}:
         limit = problem["ctx"].get("min_length", problem["ctx"].get("max_length"))
-        return f"needs {'at least' if kind == 'too_short' else 'at most'} {limit} item(s), found {len(found)}"
+        return f"needs {'at least' if kind == 'too_short' else 'at most'} {limit} item(s), found {len(value)}"
     expected = _EXPECTED.get(kind) or re.sub(r"^[A-Z][a-z]+ (?=should)", "", text)
-    remedy = "; put it in brackets" if expected == "should be a list" and isinstance(found, str) else ""
-    return f"{expected}, found {show_value(found)}{remedy}"
+    remedy = "; put it in brackets" if expected == "should be a list" and isinstance(value, str) else ""
+    return f"{expected}, found {show_value(value)}{remedy}"
 
 
 class _Shown(reprlib.Repr):

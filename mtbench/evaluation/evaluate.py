@@ -135,11 +135,11 @@ class Evaluation:
         undefined: dict[str, str] = {}
 
         def value(task: str, name: str, split: str, seed: int) -> float | None:
-            found = (self._found.get((seed, split, task)) or self._judge(task, _NO_ROWS))[name]
-            if isinstance(found, UndefinedMetricError):
-                undefined[undefined_key(task, name, split, seed)] = str(found)
+            result = (self._found.get((seed, split, task)) or self._judge(task, _NO_ROWS))[name]
+            if isinstance(result, UndefinedMetricError):
+                undefined[undefined_key(task, name, split, seed)] = str(result)
                 return None
-            return found
+            return result
 
         values = {
             task: {
@@ -154,13 +154,13 @@ class Evaluation:
         return Results(seeds=list(self._seeds), values=values, undefined=undefined)
 
     def _judge(self, task: str, part: _Part) -> dict[str, float | UndefinedMetricError]:
-        found: dict[str, float | UndefinedMetricError] = {}
+        values: dict[str, float | UndefinedMetricError] = {}
         for name, metric in self._metrics[task].items():
             try:
-                found[name] = score(metric, *part)
+                values[name] = score(metric, *part)
             except UndefinedMetricError as reason:
-                found[name] = reason
-        return found
+                values[name] = reason
+        return values
 
 
 def evaluate(predictions: pa.Table, tasks: Sequence[Task], metrics: Mapping[str, torchmetrics.Metric]) -> Results:

@@ -36,9 +36,9 @@ def load_dgl() -> ModuleType:
             if name.partition(".")[0] == "dgl":
                 del sys.modules[name]
         absent = isinstance(error, ModuleNotFoundError) and error.name == "dgl"
-        found = "is not installed" if absent else f"does not load ({type(error).__name__}: {error})"
+        problem = "is not installed" if absent else f"does not load ({type(error).__name__}: {error})"
         raise MTBenchError(
-            f"DGL {found}; graph inputs and graph models need it: {INSTALL}. All other models run without it"
+            f"DGL {problem}; graph inputs and graph models need it: {INSTALL}. All other models run without it"
         ) from error
     return module  # type: ignore[no-any-return]
 

@@ -115,8 +115,8 @@ class SparseExperts(nn.Module):
             self.dropout(functional.leaky_relu_(part @ inner, self.slope)) @ outer
             for part, inner, outer in zip(parts, self.inner, self.outer, strict=True)
         ]
-        found = torch.cat([*outputs, torch.zeros_like(dropped)]) if counts[-1] else torch.cat(outputs)
-        return found.index_select(0, back).view(k, *x.shape)
+        rows = torch.cat([*outputs, torch.zeros_like(dropped)]) if counts[-1] else torch.cat(outputs)
+        return rows.index_select(0, back).view(k, *x.shape)
 
 
 class SparseMixture(nn.Module):

@@ -33,9 +33,11 @@ def shared_names(module: nn.Module, losses: Callable[[], Tensor]) -> list[str]:
         for _ in range(DRAWS if named else 0):
             for task, loss in enumerate(losses().flatten()):
                 if task == len(reached):
-                    reached.append({name: torch.zeros_like(each, dtype=torch.bool) for name, each in named.items()})
-                found = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
-                for name, gradient in zip(named, found, strict=True):
+                    reached.append(
+                        {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in named.items()}
+                    )
+                gradients = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
+                for name, gradient in zip(named, gradients, strict=True):
                     if gradient is not None:
                         reached[task][name] |= gradient != 0
     return [name for name in named if torch.stack([values[name] for values in reached]).sum(0).gt(1).any()]

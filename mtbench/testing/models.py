@@ -77,8 +77,8 @@ class ModelSuite:
             batch = sample(columns.valid)
             for mode in (True, False):
                 logits = model.train(mode)(batch)
-                found = tuple(logits.shape)
-                assert found == (ROWS, count), f"logits must have shape ({ROWS}, {count}), not {found}"
+                shape = tuple(logits.shape)
+                assert shape == (ROWS, count), f"logits must have shape ({ROWS}, {count}), not {shape}"
                 assert logits.isfinite().all(), f"a logit is not finite with {count} tasks (training: {mode})"
                 losses = model.loss(logits, batch)
                 assert losses.shape == (count,), f"loss() must return shape ({count},), not {tuple(losses.shape)}"

@@ -118,10 +118,10 @@ class ReferenceSuite:
         constant = (train.labels * train.mask).double().sum(0) / train.mask.double().sum(0)
         values = self.fitted(columns).predict(valid)
         for column, task in enumerate(columns.spec.tasks):
-            found = loss(task, values[:, column], valid, column)
+            reached = loss(task, values[:, column], valid, column)
             best = loss(task, np.full(len(valid), float(constant[column])), valid, column)
-            assert found < self.share * best, (
-                f"task '{task.name}' is not learnt: loss {found:.3f}, {best:.3f} for a constant"
+            assert reached < self.share * best, (
+                f"task '{task.name}' is not learnt: loss {reached:.3f}, {best:.3f} for a constant"
             )
 
 

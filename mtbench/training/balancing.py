@@ -52,12 +52,12 @@ class Balancer(nn.Module):
 
     def present(self, losses: Tensor) -> Tensor:
         """Return for each task whether rows of the batch count for it, in any process; shape (tasks,)."""
-        found = losses.detach() != 0
+        present = losses.detach() != 0
         if distributed.is_available() and distributed.is_initialized():
-            counts = found.int()
+            counts = present.int()
             distributed.all_reduce(counts, distributed.ReduceOp.MAX)
-            found = counts > 0
-        return found
+            present = counts > 0
+        return present
 
     def after_step(self, losses: Tensor) -> None:
         """Take note of the losses of the last batch after the step that was made from it, shape (tasks,)."""
@@ -96,8 +96,10 @@ class Aggregator(GradientBalancer):
         rows = [parameter.new_empty(len(losses), *parameter.shape) for parameter in shared]
         if shared:
             for task, loss in enumerate(losses.unbind()):
-                found = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True, materialize_grads=True)
-                for row, gradient in zip(rows, found, strict=True):
+                gradients = torch.autograd.grad(
+                    loss, shared, retain_graph=True, allow_unused=True, materialize_grads=True
+                )
+                for row, gradient in zip(rows, gradients, strict=True):
                     row[task] = gradient
         if own:
             torch.autograd.backward(losses.sum(), inputs=list(own))

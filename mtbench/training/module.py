@@ -97,7 +97,9 @@ class TrainingModule(pl.LightningModule):
         parameters = _trainable(self.model)
         if not parameters:
             raise MTBenchError("the model has no trainable parameters; register it as layers in __init__")
-        groups: list[dict[str, Any]] = [{"params": [each for each in parameters if each not in self.row_wise]}]
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in parameters if parameter not in self.row_wise]}
+        ]
         if balancing := _trainable(self.balancer):
             rate = self.balancer.learning_rate or settings.learning_rate
             groups.append({"params": balancing, "lr": rate, "weight_decay": 0.0})
@@ -227,10 +229,10 @@ def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
 def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
     """Let the model's tables have sparse gradients; return them in order."""
     tables: dict[torch.nn.Parameter, None] = {}
-    for each in model.modules():
-        if isinstance(each, FusedTable) and each.table is not None:
-            each.row_wise = True
-            tables[each.table] = None
+    for layer in model.modules():
+        if isinstance(layer, FusedTable) and part.table is not None:
+            layer.row_wise = True
+            tables[layer.table] = None
     return tables
 
 
@@ -246,11 +248,11 @@ def _probe(rows: SplitRows) -> Batch:
 def _means(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """Return the means of statistics over parts of so many rows."""
     rows = sum(count for count, _ in parts)
-    found = {name: math.fsum(count * part[name] for count, part in parts) / rows for name in parts[0][1]}
-    for name, value in found.items():
+    means = {name: math.fsum(count * part[name] for count, part in parts) / rows for name in parts[0][1]}
+    for name, value in means.items():
         if not math.isfinite(value):
             raise MTBenchError(f"statistics() of the model returned {value} for '{name}'; return finite numbers")
-    return found
+    return means
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

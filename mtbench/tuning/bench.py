@@ -34,9 +34,9 @@ def status(
     benchmark: Benchmark, records: Path, registry: Registry, datasets: Sequence[str] = (), models: Sequence[str] = ()
 ) -> list[Place]:
     """Return the rows of a benchmark and what a folder of records has of them; there may be no folder yet."""
-    found = _records(records)
+    known = _records(records)
     return [
-        Place(row, row.found(found, benchmark.part, benchmark.settings(row, registry)))
+        Place(row, row.found(known, benchmark.part, benchmark.settings(row, registry)))
         for row in benchmark.rows(datasets, models)
     ]
 
@@ -102,8 +102,8 @@ def check(benchmark: Benchmark, experiment: Experiment, registry: Registry) -> N
     plan = make_plan(experiment, registry, f"benchmark '{benchmark.name}'")
     columns = prepare_data(plan)
     recipe = make_recipe(set_batch_size(plan, columns), columns, plan.models[0], benchmark=benchmark.part)
-    if found := benchmark.violations(recipe):
-        raise MTBenchError(f"this is not what benchmark '{benchmark.name}' was made of:\n" + "\n".join(found))
+    if violations := benchmark.violations(recipe):
+        raise MTBenchError(f"this is not what benchmark '{benchmark.name}' was made of:\n" + "\n".join(violations))
 
 
 def sweep_name(benchmark: Benchmark, row: BenchmarkRow) -> str:

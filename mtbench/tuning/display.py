@@ -26,14 +26,14 @@ def table(histories: Sequence[History]) -> Table:
     for head in ("trials", "running", "pruned", "failed", "best", "score"):
         made.add_column(head, justify="right", no_wrap=True)
     made.add_column("validation", overflow="fold")
-    for each in histories:
-        best = each.best
+    for history in histories:
+        best = history.best
         made.add_row(
-            each.label,
-            f"{len(each.outcomes)}/{each.slots}",
-            str(each.running or ""),
-            str(each.count("pruned") or ""),
-            Text(str(each.count("failed") or ""), style="red"),
+            history.label,
+            f"{len(history.outcomes)}/{history.slots}",
+            str(history.running or ""),
+            str(history.count("pruned") or ""),
+            Text(str(history.count("failed") or ""), style="red"),
             "" if best is None else f"#{best.slot + 1}",
             "" if best is None else f"{best.score:.4f}",
             "" if best is None else _values(best),
@@ -67,11 +67,11 @@ class SweepDisplay:
     def begin(self, candidates: Sequence[Candidate], histories: Sequence[History]) -> None:
         """Say what is searched, and where an earlier call has left it."""
         for candidate in candidates:
-            settings = ", ".join(each.name for each in candidate.space.dimensions)
+            settings = ", ".join(dimension.name for dimension in candidate.space.dimensions)
             self.say(f"{candidate.label}: {len(candidate.space.dimensions)} settings are searched: {settings}")
-            for each in candidate.space.left_out:
-                self.say(f"{candidate.label}: left out: {each}")
-        self._seen = {(each.label, outcome.slot) for each in histories for outcome in each.outcomes}
+            for value in candidate.space.left_out:
+                self.say(f"{candidate.label}: left out: {value}")
+        self._seen = {(history.label, outcome.slot) for history in histories for outcome in history.outcomes}
         self._used_before = len(self._seen)
         self._last = histories
         if self._seen:
@@ -82,12 +82,12 @@ class SweepDisplay:
     def update(self, histories: Sequence[History]) -> None:
         """Show how it stands now."""
         self._last = histories
-        for each in histories:
-            for outcome in each.outcomes:
-                if (each.label, outcome.slot) not in self._seen:
-                    self._seen.add((each.label, outcome.slot))
+        for history in histories:
+            for outcome in history.outcomes:
+                if (history.label, outcome.slot) not in self._seen:
+                    self._seen.add((history.label, outcome.slot))
                     if outcome.state == "failed" or not self._live.is_started:
-                        self.say(f"{each.label} #{outcome.slot + 1}: {describe_outcome(outcome)}")
+                        self.say(f"{history.label} #{outcome.slot + 1}: {describe_outcome(outcome)}")
         if self._live.is_started:
             self._live.update(Group(table(histories), Text(self._left(), style="dim")), refresh=True)
 
@@ -100,8 +100,8 @@ class SweepDisplay:
         self._last = ()
 
     def _left(self) -> str:
-        used = sum(len(each.outcomes) for each in self._last)
-        slots = sum(each.slots for each in self._last)
+        used = sum(len(history.outcomes) for history in self._last)
+        slots = sum(history.slots for history in self._last)
         new = used - self._used_before
         known = f", about {duration((time.monotonic() - self._began) / new * (slots - used))} left" if new else ""
         return f"\n{used} of {slots} trials{known}"

@@ -52,20 +52,20 @@ class History:
     @property
     def finished(self) -> list[Outcome]:
         """The trials that finished."""
-        return [each for each in self.outcomes if each.score is not None]
+        return [outcome for outcome in self.outcomes if outcome.score is not None]
 
     @property
     def best(self) -> Outcome | None:
         """The best finished trial, the first of equals."""
-        return max(self.finished, key=lambda each: (each.score or 0.0, -each.slot), default=None)
+        return max(self.finished, key=lambda outcome: (outcome.score or 0.0, -outcome.slot), default=None)
 
     def count(self, state: str) -> int:
         """Return how many slots ended so: finished, pruned or failed."""
-        return sum(each.state == state for each in self.outcomes)
+        return sum(outcome.state == state for outcome in self.outcomes)
 
     def best_so_far(self) -> list[float | None]:
         """Return the best score among the first slots: one, two, and so on."""
-        return best_so_far(each.score for each in self.outcomes)
+        return best_so_far(outcome.score for outcome in self.outcomes)
 
 
 def history(study: ModelStudy) -> History:
@@ -105,8 +105,8 @@ def importances(study: ModelStudy) -> dict[str, float]:
 
     By fANOVA (Hutter et al., ICML 2014), which of Optuna's ways finds what decides with the fewest trials.
     """
-    finished = [each for each in study.trials() if each.state == TrialState.COMPLETE]
-    if len(finished) < ENOUGH or len({each.value for each in finished}) == 1:
+    finished = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE]
+    if len(finished) < ENOUGH or len({trial.value for trial in finished}) == 1:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study.study, evaluator=evaluator)
@@ -117,13 +117,13 @@ def ranks(histories: Sequence[History]) -> dict[str, list[int | None]]:
 
     As far as all models have come; None where no trial of a model has finished yet.
     """
-    length = min(len(each.outcomes) for each in histories)
-    curves = {each.label: each.best_so_far()[:length] for each in histories}
-    found: dict[str, list[int | None]] = {}
+    length = min(len(history.outcomes) for history in histories)
+    curves = {history.label: history.best_so_far()[:length] for history in histories}
+    ranks: dict[str, list[int | None]] = {}
     for label, curve in curves.items():
         rank: list[int | None] = []
         for at, value in enumerate(curve):
             others = [score for other in curves.values() if (score := other[at]) is not None]
             rank.append(None if value is None else 1 + sum(score > value for score in others))
-        found[label] = rank
-    return found
+        ranks[label] = rank
+    return ranks

@@ -31,7 +31,7 @@ def report(name: str, storage: str, out: Path) -> Path:
     """
     place, experiment = join_sweep(name, storage)
     with place.reached():
-        studies = [ModelStudy(place, each, experiment.sweep) for each in place.names(name)]
+        studies = [ModelStudy(place, study, experiment.sweep) for study in place.names(name)]
         page = render(name, experiment, studies)
     try:
         write_atomically(out, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
@@ -44,14 +44,14 @@ def render(name: str, experiment: Experiment, studies: Sequence[ModelStudy]) -> 
     """Return the page as HTML."""
     histories = [history(study) for study in studies]
     environment = open_templates("mtbench.tuning", "mtbench.board")  # the board's style serves here too
-    finished = list(chain.from_iterable(each.finished for each in histories))
+    finished = list(chain.from_iterable(history.finished for history in histories))
     tasks = list(finished[0].tasks or ()) if finished else []
     return environment.get_template("report.html.j2").render(
         name=name,
         experiment=experiment,
         rows=studies[0].made_of["split"]["rows"],
         importances={study.label: draw_bars(shares) for study in studies if (shares := importances(study))},
-        histories=sorted(histories, key=lambda each: -(each.best.score or 0.0) if each.best else float("inf")),
+        histories=sorted(histories, key=lambda history: -(history.best.score or 0.0) if history.best else float("inf")),
         finished=finished,
         tasks=tasks,
         figures=figures,

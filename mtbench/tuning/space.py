@@ -82,19 +82,23 @@ class Space:
 
     def defaults(self) -> dict[str, Any]:
         """Return the first trial, written out in full."""
-        return {each.name: stored(each.default) for each in self.dimensions}
+        return {dimension.name: stored(dimension.default) for dimension in self.dimensions}
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Return the settings of a trial by name."""
-        return self.values({each.name: each.draw(trial) for each in self.dimensions})
+        return self.values({dimension.name: dimension.draw(trial) for dimension in self.dimensions})
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return settings by name for what Optuna keeps, as far as a trial came."""
-        return {each.name: each.value(params[each.name]) for each in self.dimensions if each.name in params}
+        return {
+            dimension.name: dimension.value(params[dimension.name])
+            for dimension in self.dimensions
+            if dimension.name in params
+        }
 
     def describe(self) -> dict[str, JsonValue]:
         """Return the range of every setting."""
-        return {each.name: each.describe() for each in self.dimensions}
+        return {dimension.name: dimension.describe() for dimension in self.dimensions}
 
 
 def apply_settings(experiment: Experiment, index: int, values: Mapping[str, Any]) -> Experiment:
@@ -125,7 +129,7 @@ def space_of(plan: Plan, registry: Registry, index: int, rows: int, where: str) 
         dimensions += _open(TRAINING, experiment.training.for_rows(rows), experiment.training.model_fields_set)
         if len(plan.schema.tasks) > 1:
             dimensions += _open_balancer(experiment, registry)
-    found = {each.name: _reaching(each) for each in dimensions}
+    searched = {dimension.name: _reaching(dimension) for dimension in dimensions}
     asked = experiment.sweep.space
     for key, value in asked.items():
         name = _meant(key, model.name)
@@ -133,8 +137,8 @@ def space_of(plan: Plan, registry: Registry, index: int, rows: int, where: str) 
             continue
         default = _default(name, plan, registry, index, rows)
         if default is not None:
-            found[name] = Dimension(name, _asked(value, default[0], f"{where}: sweep.space.{key}: "), default[0])
-    return _available(Space(tuple(found.values())), experiment, index, registry)
+            searched[name] = Dimension(name, _asked(value, default[0], f"{where}: sweep.space.{key}: "), default[0])
+    return _available(Space(tuple(searched.values())), experiment, index, registry)
 
 
 def check_keys(plan: Plan, where: str) -> None:
@@ -152,12 +156,12 @@ def check_keys(plan: Plan, where: str) -> None:
 
 def _open(room: str, settings: BaseModel, kept: set[str]) -> list[Dimension]:
     """Return the settings that have a range and that the file does not give."""
-    found = []
+    dimensions = []
     for name, info in type(settings).model_fields.items():
         ranged = search_range(info)
         if ranged is not None and name not in kept:
-            found.append(Dimension(f"{room}.{name}", ranged, _given(settings, name)))
-    return found
+            dimensions.append(Dimension(f"{room}.{name}", ranged, _given(settings, name)))
+    return dimensions
 
 
 def _open_balancer(experiment: Experiment, registry: Registry) -> list[Dimension]:
@@ -241,22 +245,22 @@ def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:
 def _available(space: Space, experiment: Experiment, index: int, registry: Registry) -> Space:
     """Return the space without the values that this experiment cannot have, such as of a package that is missing."""
     dimensions, left_out = [], []
-    for each in space.dimensions:
-        if not isinstance(each.range, Choice):
-            dimensions.append(each)
+    for dimension in space.dimensions:
+        if not isinstance(dimension.range, Choice):
+            dimensions.append(dimension)
             continue
         possible: list[Any] = []
-        for value in each.range.values:
+        for value in dimension.range.values:
             try:
-                make_plan(apply_settings(experiment, index, {each.name: to_jsonable_python(value)}), registry)
+                make_plan(apply_settings(experiment, index, {dimension.name: to_jsonable_python(value)}), registry)
             except MTBenchError as error:
-                if stored(value) == stored(each.default):
+                if stored(value) == stored(dimension.default):
                     raise
-                left_out.append(f"{each.name} {show_value(value)}: {error}")
+                left_out.append(f"{dimension.name} {show_value(value)}: {error}")
             else:
                 possible.append(value)
         if len(possible) > 1:
-            dimensions.append(replace(each, range=Choice(tuple(possible))))
+            dimensions.append(replace(dimension, range=Choice(tuple(possible))))
     return Space(tuple(dimensions), tuple(left_out))
 
 

@@ -370,5 +370,5 @@ def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     if not items:
         yield place, value
         return
-    for key, each in items:
-        yield from _leaves(each, f"{place}.{key}" if place else str(key))
+    for key, item in items:
+        yield from _leaves(item, f"{place}.{key}" if place else str(key))

@@ -99,7 +99,7 @@ def sweep(
             except MTBenchError as error:  # the other models have a right to their records
                 problems.append(error)
     if problems:
-        busy = all(isinstance(each, BusyError) for each in problems)
+        busy = all(isinstance(problem, BusyError) for problem in problems)
         raise (BusyError if busy else MTBenchError)("\n".join(map(str, problems)))
     return written
 
@@ -191,7 +191,7 @@ class Crew:
         """Show how the studies stand; return how many slots are used."""
         histories = [history(study) for study in studies]
         show(histories)
-        return sum(len(each.outcomes) for each in histories)
+        return sum(len(history.outcomes) for history in histories)
 
     def _log(self, number: int) -> Path:
         return self.logs / f"{number}.log"
@@ -242,10 +242,10 @@ def run_best(
     benchmark: BenchmarkPart | None,
 ) -> list[Written]:
     """Run a model with the best settings of its study on the experiment's seeds: here the test split is opened."""
-    found = history(study)
-    if found.best is None:
-        raise MTBenchError(f"{found.label}: no trial finished; the first failed with: {found.outcomes[0].reason}")
-    asked, best = study.sweep, found.best
+    history = history(study)
+    if history.best is None:
+        raise MTBenchError(f"{history.label}: no trial finished; the first failed with: {history.outcomes[0].reason}")
+    asked, best = study.sweep, history.best
     assert best.params is not None
     return run(
         apply_settings(sweep_plan.experiment, candidate.index, candidate.space.values(best.params)),
@@ -263,21 +263,21 @@ def run_best(
             seed=asked.seed,
             space=candidate.space.describe(),
         ),
-        tuning=tuned(found, candidate.space),
+        tuning=tuned(history, candidate.space),
     )
 
 
-def tuned(found: History, space: Space) -> Tuning:
+def tuned(history: History, space: Space) -> Tuning:
     """Return what a record says of its trials, all of which have ended."""
-    assert found.best is not None
+    assert history.best is not None
     trials = [
         Trial(
-            settings=space.values(each.params or {}),
-            ended=each.state,
-            score=each.score,
-            epochs=each.epochs,
-            seconds=each.seconds,
+            settings=space.values(outcome.params or {}),
+            ended=outcome.state,
+            score=outcome.score,
+            epochs=outcome.epochs,
+            seconds=outcome.seconds,
         )
-        for each in found.outcomes
+        for outcome in history.outcomes
     ]
-    return Tuning(trials=trials, best=found.best.slot)
+    return Tuning(trials=trials, best=history.best.slot)

@@ -53,7 +53,7 @@ class Pruning(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Report what was not reported yet: more than one epoch in a training that was resumed."""
-        selection = next(each for each in trainer.callbacks if isinstance(each, Selection))  # type: ignore[attr-defined]
+        selection = next(callback for callback in trainer.callbacks if isinstance(callback, Selection))  # type: ignore[attr-defined]
         history = selection.scores()
         for epoch in range(self.reported, len(history)):
             self.trial.report(history[epoch], epoch)
@@ -108,7 +108,7 @@ class SweepPlan:
 
         Raises MTBenchError for a model that the dataset does not allow.
         """
-        found = []
+        candidates = []
         rows = self.columns.counts["train"]
         for index, label in enumerate(labels(self.experiment.models)):
             space = space_of(self.plan, self.registry, index, rows, self.where)
@@ -119,8 +119,8 @@ class SweepPlan:
                 mode="json", exclude={"seeds", "budget", "benchmark"}
             )
             sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
-            found.append(Candidate(index, label, space, recipe | sweep | {"space": space.describe()}))
-        return found
+            candidates.append(Candidate(index, label, space, recipe | sweep | {"space": space.describe()}))
+        return candidates
 
     def plan_model(self, index: int, values: dict[str, Any]) -> Plan:
         """Return the plan of one model with these settings; the others are the experiment's."""

@@ -71,10 +71,10 @@ def join_sweep(name: str, storage: str) -> tuple[Storage, Experiment]:
     if place.file and not place.file.is_file():
         raise MTBenchError(f"there is no storage {place}; name the one that `mtbench sweep` uses with --storage")
     with place.reached():
-        found = place.names(name)
-        if not found:
+        names = place.names(name)
+        if not names:
             raise MTBenchError(f"there is no sweep '{name}' in {place}; start it with `mtbench sweep`")
-        experiment = load_experiment(ModelStudy(place, found[0], Sweep()).experiment)
+        experiment = load_experiment(ModelStudy(place, names[0], Sweep()).experiment)
     return Storage(storage, experiment.sweep.heartbeat), experiment
 
 
@@ -86,7 +86,7 @@ def _next(
     for label, study in studies.items():
         slots = study.slots()
         behind[label] = len(slots.used) + len(slots.running)
-    for candidate in sorted(candidates, key=lambda each: (behind[each.label], each.index)):
+    for candidate in sorted(candidates, key=lambda candidate: (behind[candidate.label], candidate.index)):
         taken = studies[candidate.label].take(worker)
         if taken is not None:
             return candidate, taken
