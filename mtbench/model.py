@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mtbench.errors import MTBenchError
 from mtbench.kinds.targets import Targets
 from mtbench.nn.loss import masked_mean
-from mtbench.nn.sharing import shared_names
+from mtbench.nn.sharing import find_shared
 from mtbench.nn.wide import Wide
 from mtbench.schema import Choice, FloatRange, IntRange, Settings
 
@@ -103,7 +103,7 @@ class MultiTaskModel(nn.Module):
         some are a task's own is, as a whole.
         """
         probe = copy.deepcopy(self, {id(self.data): self.data}).train()
-        found = set(shared_names(probe, lambda: probe.loss(probe(batch), batch)))
+        found = set(find_shared(probe, lambda: probe.loss(probe(batch), batch)))
         return [parameter for name, parameter in self.named_parameters() if name in found]
 
 

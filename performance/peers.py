@@ -106,7 +106,7 @@ def table_of(dataset: str, rows: int | None) -> tuple[pa.Table, list[str], list[
     schema = plugin.schema()
     loaded = plugin.load({source.name: locate(source) for source in plugin.sources()})
     assert isinstance(loaded, pa.Table)
-    official = splits.official_parts(loaded["split"].to_numpy())
+    official = splits.parse_official(loaded["split"].to_numpy())
     parts = splits.assign(plugin.split, len(loaded), None, official)
     sources = {feature.name: feature.source for feature in schema.features if feature.kind == "categorical"}
     sources |= {column: column for column in (schema.user, schema.item) if column}

@@ -13,7 +13,7 @@ from mtbench.board import checks, resamples
 from mtbench.board.consistency import find_contradictions
 from mtbench.board.groups import group_records, identify
 from mtbench.board.values import find_bound
-from mtbench.data.splits import digest_of
+from mtbench.data.splits import hash_numbers
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
 from mtbench.evaluation.evaluate import evaluate, version
@@ -287,7 +287,7 @@ def _check_rows(record: Record, table: pa.Table) -> list[str]:
     for split in predictions.SPLITS:
         rows = np.unique(table.filter(pc.equal(table["split"], split))["row"].to_numpy())
         count = record.recipe.split.rows.get(split)
-        if len(rows) == count and digest_of([rows]) != record.recipe.split.fingerprints.get(split):
+        if len(rows) == count and hash_numbers([rows]) != record.recipe.split.fingerprints.get(split):
             reasons.append(f"predictions: the {split} rows are not those of the split")
         elif count is None or len(rows) > count:
             reasons.append(f"predictions: {len(rows)} {split} rows, the split has {count}")

@@ -64,16 +64,16 @@ class EncodedRows:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return a copy on ``device``."""
 
-        def moved(part: Any) -> Any:
+        def move(part: Any) -> Any:
             if part is None or isinstance(part, int):
                 return part
             if isinstance(part, dict):
-                return {name: moved(value) for name, value in part.items()}
+                return {name: move(value) for name, value in part.items()}
             if isinstance(part, tuple) and not isinstance(part, Ragged):
-                return type(part)(*map(moved, part))
+                return type(part)(*map(move, part))
             return part.to(device, non_blocking=non_blocking)
 
-        return type(self)(**{column.name: moved(getattr(self, column.name)) for column in fields(self)})
+        return type(self)(**{column.name: move(getattr(self, column.name)) for column in fields(self)})
 
     def _gather(self, rows: Tensor) -> Batch:
         return Batch(

@@ -43,7 +43,7 @@ def writing() -> Iterator[None]:
         ) from error
 
 
-def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
+def make_entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     """Return the folder of ``recipe`` (any JSON value), calling ``build(folder)`` if it is not there whole.
 
     A folder appears under its name only when complete; one whose files are not as they were written is made again.
@@ -51,7 +51,7 @@ def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     written.
     """
     folder = cache_root() / kind / hash_json(recipe)
-    if _whole(folder):
+    if _is_whole(folder):
         return folder
     with writing():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
         locks.mkdir(exist_ok=True)
         lock = FileLock(locks / folder.name).acquire()
     with lock:
-        if not _whole(folder):
+        if not _is_whole(folder):
             _make(folder, build)
     return folder
 
@@ -112,7 +112,7 @@ def _write_manifest(folder: Path, stamps: Mapping[str, _Stamp]) -> None:
     part.replace(folder / MANIFEST)
 
 
-def _whole(folder: Path) -> bool:
+def _is_whole(folder: Path) -> bool:
     """Return whether every file is there as it was published.
 
     A file whose size and times are those of its stamp is trusted, as git does; else its digest decides, and an entry

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mtbench.data import gates, splits
-from mtbench.data.fitted import lists_of
+from mtbench.data.fitted import take_lists
 from mtbench.data.scratch import blocks
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ class Content:
         """Take the next rows of the table into account."""
         rows = encoded.rows
         first, last = np.searchsorted(self._sample, [rows.start, rows.stop])
-        self._picked.append(_taken(encoded, self._sample[first:last] - rows.start))
+        self._picked.append(_take(encoded, self._sample[first:last] - rows.start))
         self._fitted.raw.scratch.append(HASH, gates.row_hashes(self._columns(encoded)))
 
     def findings(self, acknowledged: Mapping[str, str]) -> Iterator[gates.Finding]:
         """Check that no feature predicts a label nearly alone, and report test rows that equal training rows."""
-        labels, mask = self._joined("labels"), self._joined("mask")
+        labels, mask = self._join("labels"), self._join("mask")
         yield from gates.predictors(self._values(), labels, mask, self._fitted.raw.schema, acknowledged)
         yield from gates.duplicates(
             self._hashes(splits.TRAIN), np.concatenate([np.zeros(0, np.uint64), *self._hashes(splits.TEST)])
@@ -49,11 +49,11 @@ class Content:
         for rows in blocks(self._fitted.raw.rows):
             yield self._fitted.raw.scratch.read(HASH, rows)[self._fitted.part[rows] == code]
 
-    def _joined(self, kind: str) -> np.ndarray:
+    def _join(self, kind: str) -> np.ndarray:
         return np.concatenate([getattr(encoded, kind) for encoded in self._picked])
 
     def _values(self) -> dict[str, gates.Values]:
-        categorical, numeric = self._joined("categorical"), self._joined("numeric")
+        categorical, numeric = self._join("categorical"), self._join("numeric")
         values = dict(zip(self._fitted.categorical, map(gates.Values, categorical.T), strict=True))
         columns = dict(zip(self._fitted.numeric_names(), numeric.T, strict=True))
         for name, standard in self._fitted.numeric.items():
@@ -78,11 +78,11 @@ class Content:
         return columns
 
 
-def _taken(encoded: Encoded, rows: np.ndarray) -> Encoded:
+def _take(encoded: Encoded, rows: np.ndarray) -> Encoded:
     return encoded._replace(
         categorical=encoded.categorical[rows],
         numeric=encoded.numeric[rows],
-        multi={name: lists_of(rows, *lists) for name, lists in encoded.multi.items()},
+        multi={name: take_lists(rows, *lists) for name, lists in encoded.multi.items()},
         labels=encoded.labels[rows],
         mask=encoded.mask[rows],
     )

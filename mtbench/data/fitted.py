@@ -65,12 +65,12 @@ class Fitted:
         for feature in raw.features:
             kinds[feature.kind].append(feature.name)
         source = {feature.name: feature.source for feature in raw.features}
-        known = {column: self._codes(column) for column in {source[name] for name in kinds["categorical"]}}
+        known = {column: self._fit_codes(column) for column in {source[name] for name in kinds["categorical"]}}
         self.categorical = {name: known[source[name]] for name in kinds["categorical"]}
-        known = {column: self._list_codes(column) for column in {source[name] for name in kinds["multi"]}}
+        known = {column: self._fit_list_codes(column) for column in {source[name] for name in kinds["multi"]}}
         self.multi = {name: known[source[name]] for name in kinds["multi"]}
-        self.numeric = {name: self._standard(name) for name in kinds["numeric"]}
-        self.low, self.high = self._extremes()
+        self.numeric = {name: self._fit_standard(name) for name in kinds["numeric"]}
+        self.low, self.high = self._find_extremes()
 
     def numeric_names(self) -> Iterator[str]:
         """Return the numeric columns as models see them: a second one where training has missing values."""
@@ -79,55 +79,55 @@ class Fitted:
             if standard.missing:
                 yield f"{name} missing"
 
-    def encoded(self) -> Iterator[Encoded]:
+    def encode(self) -> Iterator[Encoded]:
         """Return all rows, block by block, in the order of the table."""
         starts = dict.fromkeys(self.raw.listed, 0)
         for rows in blocks(self.raw.rows):
-            lists = {column: self._list_numbers(column, rows, start) for column, start in starts.items()}
+            lists = {column: self._read_lists(column, rows, start) for column, start in starts.items()}
             starts = {column: start + len(lists[column][0]) for column, start in starts.items()}
-            labels, mask = self._labels(rows)
+            labels, mask = self._read_labels(rows)
             yield Encoded(
                 rows,
-                _stacked([self._categorical(name, rows) for name in self.categorical], rows, np.int32),
-                _stacked([column for name in self.numeric for column in self._numeric(name, rows)], rows, np.float32),
+                _stack([self._encode_categorical(name, rows) for name in self.categorical], rows, np.int32),
+                _stack([part for name in self.numeric for part in self._encode_numeric(name, rows)], rows, np.float32),
                 {name: (codes.of_number[lists[codes.column][0]], lists[codes.column][1])
                  for name, codes in self.multi.items()},
                 labels,
                 mask,
             )  # fmt: skip
 
-    def _codes(self, column: str) -> Codes:
+    def _fit_codes(self, column: str) -> Codes:
         categorical = self.raw.numbered[column]
         for rows in blocks(self.raw.rows):
             train = self.part[rows] == splits.TRAIN
             categorical.fit(self.raw.scratch.read(f"number {column}", rows)[train])
         return Codes(column, *categorical.codes())
 
-    def _list_codes(self, column: str) -> Codes:
+    def _fit_list_codes(self, column: str) -> Codes:
         categorical, start = self.raw.listed[column], 0
         for rows in blocks(self.raw.rows):
-            numbers, lengths = self._list_numbers(column, rows, start)
+            numbers, lengths = self._read_lists(column, rows, start)
             categorical.fit(numbers[np.repeat(self.part[rows] == splits.TRAIN, lengths)])
             start += len(numbers)
         return Codes(column, *categorical.codes())
 
-    def _list_numbers(self, column: str, rows: slice, start: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read_lists(self, column: str, rows: slice, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of some rows' lists, which begin at ``start``, and the lists' lengths."""
         lengths = self.raw.scratch.read(f"length {column}", rows)
         return self.raw.scratch.read(f"list {column}", slice(start, start + int(lengths.sum()))), lengths
 
-    def _standard(self, feature: str) -> encode.Standard:
+    def _fit_standard(self, feature: str) -> encode.Standard:
         standard = encode.Standard()
         for rows in blocks(self.raw.rows):
             train = self.part[rows] == splits.TRAIN
             standard.fit(self.raw.scratch.read(f"numeric {feature}", rows)[train])
         return standard
 
-    def _extremes(self) -> tuple[np.ndarray, np.ndarray]:
+    def _find_extremes(self) -> tuple[np.ndarray, np.ndarray]:
         tasks = len(self.raw.schema.tasks)
         low, high = np.full((tasks, len(splits.NAMES)), np.inf), np.full((tasks, len(splits.NAMES)), -np.inf)
         for rows in blocks(self.raw.rows):
-            labels, mask = self._labels(rows)
+            labels, mask = self._read_labels(rows)
             for code in range(len(splits.NAMES)):
                 of_part = self.part[rows] == code
                 for task in range(tasks):
@@ -136,7 +136,7 @@ class Fitted:
                     high[task, code] = known.max(initial=high[task, code])
         return low, high
 
-    def _labels(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def _read_labels(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         labels = self.raw.scratch.read("labels", rows)
         mask = ~np.isnan(labels)
         names = [task.name for task in self.raw.schema.tasks]
@@ -145,23 +145,23 @@ class Fitted:
                 mask[:, index] &= labels[:, names.index(task.given)] == 1
         return np.nan_to_num(labels), mask
 
-    def _categorical(self, feature: str, rows: slice) -> np.ndarray:
+    def _encode_categorical(self, feature: str, rows: slice) -> np.ndarray:
         codes = self.categorical[feature]
         column: np.ndarray = codes.of_number[self.raw.scratch.read(f"number {codes.column}", rows)]
         return column
 
-    def _numeric(self, feature: str, rows: slice) -> Iterator[np.ndarray]:
+    def _encode_numeric(self, feature: str, rows: slice) -> Iterator[np.ndarray]:
         raw, standard = self.raw.scratch.read(f"numeric {feature}", rows), self.numeric[feature]
         yield standard.scaled(raw)
         if standard.missing:
             yield np.isnan(raw).astype(np.float32)
 
 
-def _stacked(columns: Sequence[np.ndarray], rows: slice, kind: type[np.generic]) -> np.ndarray:
+def _stack(columns: Sequence[np.ndarray], rows: slice, kind: type[np.generic]) -> np.ndarray:
     return np.column_stack(columns) if columns else np.zeros((rows.stop - rows.start, 0), kind)
 
 
-def lists_of(rows: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def take_lists(rows: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the lists of the given rows, in their order: values one after the other, and lengths."""
     starts, picked = np.cumsum(lengths, dtype=np.int64)[rows] - lengths[rows], lengths[rows]
     ends = np.cumsum(picked, dtype=np.int64)

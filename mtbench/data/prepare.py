@@ -17,7 +17,7 @@ from mtbench.data.columns import Columns
 from mtbench.data.content import Content
 from mtbench.data.fitted import Fitted
 from mtbench.data.raw import Raw
-from mtbench.data.scratch import ahead
+from mtbench.data.scratch import read_ahead
 from mtbench.data.sources import digest, locate
 from mtbench.data.store import Store
 from mtbench.errors import MTBenchError
@@ -53,7 +53,7 @@ def prepare(name: str, dataset: Dataset[Any], split: Split, *, source: str, warm
         "split": split.model_dump(mode="json"),
         "warmup": warmup,
     }
-    folder = cache.entry(
+    folder = cache.make_entry(
         "data", recipe, partial(_build, name=name, dataset=dataset, split=split, files=files, recipe=recipe)
     )
     return Columns(folder)
@@ -70,10 +70,10 @@ def _build(
     folder: Path, *, name: str, dataset: Dataset[Any], split: Split, files: Mapping[str, Path], recipe: dict[str, Any]
 ) -> None:
     schema = dataset.schema()
-    features = _features(name, schema, ids=dataset.config.ids)
+    features = _list_features(name, schema, ids=dataset.config.ids)
     findings = list(gates.columns(schema, features))
     refuse(name, findings)
-    loaded = _arrow(name, dataset.load(files))
+    loaded = _to_arrow(name, dataset.load(files))
     with cache.writing():
         raw = Raw(name, schema, features, folder / SCRATCH)
     raw.read(loaded)
@@ -81,7 +81,7 @@ def _build(
     official = raw.whole("split") if split.by == "official" and schema.split else None
     part = splits.assign(split, raw.rows, time, official)
     part = splits.warm_up(part, recipe["warmup"], time, split.seed)
-    chunk = splits.chunks(part, time, split.seed)
+    chunk = splits.assign_chunks(part, time, split.seed)
     fitted = Fitted(raw, part)
     acknowledged = dataset.card.acknowledged
     findings += [
@@ -102,7 +102,7 @@ def _build(
     with cache.writing():
         store = Store(folder, fitted, of_rows, earlier)
         with ThreadPoolExecutor() as pool:
-            for encoded in ahead(fitted.encoded(), pool):
+            for encoded in read_ahead(fitted.encode(), pool):
                 collected = pool.submit(content.add, encoded)
                 store.add(encoded)
                 collected.result()
@@ -127,7 +127,7 @@ def _build(
     shutil.rmtree(folder / SCRATCH)
 
 
-def _features(name: str, schema: Schema, *, ids: bool) -> list[Feature]:
+def _list_features(name: str, schema: Schema, *, ids: bool) -> list[Feature]:
     """Return the features, before them the ids unless they are switched off, and the domain, if not listed already."""
     listed = {feature.source for feature in schema.features}
     columns = [column for column in (schema.user, schema.item) if ids and column and column not in listed]
@@ -151,7 +151,7 @@ def _features(name: str, schema: Schema, *, ids: bool) -> list[Feature]:
     return [*own, *schema.features]
 
 
-def _arrow(name: str, loaded: pa.Table | pa.RecordBatchReader | pd.DataFrame) -> pa.Table | pa.RecordBatchReader:
+def _to_arrow(name: str, loaded: pa.Table | pa.RecordBatchReader | pd.DataFrame) -> pa.Table | pa.RecordBatchReader:
     if not isinstance(loaded, pd.DataFrame):
         return loaded
     try:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench.data import cache, encode, splits
-from mtbench.data.scratch import BLOCK, Scratch, ahead
+from mtbench.data.scratch import BLOCK, Scratch, read_ahead
 from mtbench.errors import MTBenchError, suggest
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Raw:
         _check_columns(self.name, self.schema, loaded.schema)
         readers = list(self._readers())
         with ThreadPoolExecutor() as pool:
-            for block in ahead(_blocks(loaded), pool):
+            for block in read_ahead(_cut_blocks(loaded), pool):
                 for done in [pool.submit(reader, block) for reader in readers]:
                     done.result()
                 for column in self.schema.texts:
@@ -86,19 +86,19 @@ class Raw:
         self._append("labels", np.column_stack(columns))
 
     def _read_numbers(self, block: pa.Table, column: str) -> None:
-        with self._suited(column, block):
+        with self._explain_unfit(column, block):
             numbers = self.numbered[column].add(block[column])
         self._append(f"number {column}", numbers)
 
     def _read_lists(self, block: pa.Table, column: str) -> None:
-        with self._suited(column, block):
+        with self._explain_unfit(column, block):
             values, lengths = encode.lists(block[column])
             numbers = self.listed[column].add(values)
         self._append(f"list {column}", numbers)
         self._append(f"length {column}", lengths)
 
     def _read_numeric(self, block: pa.Table, feature: Feature) -> None:
-        with self._suited(feature.source, block):
+        with self._explain_unfit(feature.source, block):
             numbers = encode.numeric(block[feature.source], feature, self.rows)
         self._append(f"numeric {feature.name}", numbers)
 
@@ -107,10 +107,10 @@ class Raw:
 
     def _read_time(self, block: pa.Table, column: str) -> None:
         self._refuse_missing("time", column, block)
-        self._append("time", _time(self.name, column, block[column]))
+        self._append("time", _parse_time(self.name, column, block[column]))
 
     def _read_split(self, block: pa.Table, column: str) -> None:
-        self._append("split", splits.official_parts(block[column].cast(pa.string()).to_numpy(), self.rows))
+        self._append("split", splits.parse_official(block[column].cast(pa.string()).to_numpy(), self.rows))
 
     def _read_row(self, block: pa.Table, column: str) -> None:
         self._refuse_missing("row id", column, block)
@@ -136,7 +136,7 @@ class Raw:
             )
 
     @contextmanager
-    def _suited(self, column: str, block: pa.Table) -> Iterator[None]:
+    def _explain_unfit(self, column: str, block: pa.Table) -> Iterator[None]:
         try:
             yield
         except pa.ArrowException as error:
@@ -157,20 +157,20 @@ class FirstTexts:
 
     def add(self, item: np.ndarray, when: np.ndarray, texts: pa.ChunkedArray) -> None:
         """Take the texts of some rows into account."""
-        self._pending.append(_first_of_each(pa.table({"item": item, "when": when, "text": texts})))
+        self._pending.append(_take_first(pa.table({"item": item, "when": when, "text": texts})))
         if sum(len(pending) for pending in self._pending) > self._largest:
-            self._pending = [_first_of_each(pa.concat_tables(self._pending))]
+            self._pending = [_take_first(pa.concat_tables(self._pending))]
             self._largest = 2 * max(BLOCK, len(self._pending[0]))
 
     def of(self, items: int) -> pa.ChunkedArray:
         """Return the texts of items by number, null where there is none; the last item may be the missing one."""
-        first = _first_of_each(pa.concat_tables(self._pending))
+        first = _take_first(pa.concat_tables(self._pending))
         at = np.full(items, -1)
         at[first["item"].to_numpy()] = np.arange(len(first))
         return first["text"].take(pa.array(at, mask=at < 0))
 
 
-def _first_of_each(table: pa.Table) -> pa.Table:
+def _take_first(table: pa.Table) -> pa.Table:
     table = table.filter(pc.is_valid(table["text"]))
     item = table["item"].to_numpy()
     order = np.lexsort((table["when"].to_numpy(), item))  # stable: the first row of equal times comes first
@@ -178,7 +178,7 @@ def _first_of_each(table: pa.Table) -> pa.Table:
     return table.take(np.sort(first))
 
 
-def _blocks(loaded: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _cut_blocks(loaded: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
     """Return a table in pieces of BLOCK rows, the last one shorter; what a reader gives is cut and joined to that."""
     if isinstance(loaded, pa.Table):
         for start in range(0, loaded.num_rows, BLOCK):
@@ -217,7 +217,7 @@ def _check_columns(name: str, schema: Schema, columns: pa.Schema) -> None:
             )
 
 
-def _time(name: str, column: str, values: pa.ChunkedArray) -> np.ndarray:
+def _parse_time(name: str, column: str, values: pa.ChunkedArray) -> np.ndarray:
     """Return the times as numbers in whatever unit they have; only their order counts."""
     if pa.types.is_temporal(values.type):
         values = values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())  # noqa: PLR2004

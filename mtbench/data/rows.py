@@ -37,7 +37,7 @@ class SplitRows(EncodedRows):
         batch = self._gather(rows)
         multi, numeric = dict(batch.multi), [batch.numeric]
         for reader in self.pooled.values():
-            lists, numbers = reader.pooled(reader.take(batch.rows))
+            lists, numbers = reader.pool(reader.take(batch.rows))
             multi.update(lists)
             numeric += [] if numbers is None else [numbers]
         return replace(

@@ -23,7 +23,7 @@ def blocks(rows: int) -> Iterator[slice]:
         yield slice(start, min(start + BLOCK, rows))
 
 
-def ahead(items: Iterator[T], pool: Executor) -> Iterator[T]:
+def read_ahead(items: Iterator[T], pool: Executor) -> Iterator[T]:
     """Return the items, each made in the pool while the one before it is in use."""
     coming = pool.submit(next, items, None)
     while (item := coming.result()) is not None:

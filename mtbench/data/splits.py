@@ -22,7 +22,7 @@ NAMES = ("train", "valid", "test")
 def assign(split: Split, rows: int, time: np.ndarray | None, official: np.ndarray | None) -> np.ndarray:
     """Return the part of each row, int8 of shape (rows,): TRAIN, VALID or TEST.
 
-    ``official`` holds the parts of :func:`official_parts`. Raises MTBenchError if a part would be empty.
+    ``official`` holds the parts of :func:`parse_official`. Raises MTBenchError if a part would be empty.
     """
     part = np.full(rows, TRAIN, np.int8)
     if split.by == "official":
@@ -46,7 +46,7 @@ def assign(split: Split, rows: int, time: np.ndarray | None, official: np.ndarra
     return part
 
 
-def official_parts(names: np.ndarray, first: int = 0) -> np.ndarray:
+def parse_official(names: np.ndarray, first: int = 0) -> np.ndarray:
     """Return the parts that 'train', 'valid' and 'test' name, int8; ``first`` is the row number of the first.
 
     Raises MTBenchError for any other name.
@@ -112,7 +112,7 @@ def order(rows: int, time: np.ndarray | None, seed: int) -> np.ndarray:
     return np.random.default_rng((seed, rows)).permutation(rows) if time is None else time
 
 
-def chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
+def assign_chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
     """Return the point-in-time chunk of each row, int32 of shape (rows,): a row sees only chunks before its own.
 
     Training rows are cut into chunks of equal counts, each about as long as validation and test; equal times are never
@@ -139,10 +139,10 @@ def chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
 
 def fingerprint(part: np.ndarray, code: int) -> str:
     """Return the sha256 of the numbers of the rows that are in a part."""
-    return digest_of(np.flatnonzero(part[rows] == code) + rows.start for rows in blocks(len(part)))
+    return hash_numbers(np.flatnonzero(part[rows] == code) + rows.start for rows in blocks(len(part)))
 
 
-def digest_of(numbers: Iterable[np.ndarray]) -> str:
+def hash_numbers(numbers: Iterable[np.ndarray]) -> str:
     """Return the sha256 of row numbers, which come in ascending order, block by block."""
     digest = hashlib.sha256()
     for block in numbers:

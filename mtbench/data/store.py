@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mtbench.data import splits
-from mtbench.data.fitted import lists_of
+from mtbench.data.fitted import take_lists
 from mtbench.data.scratch import ArrayFile, blocks
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Store:
         self._files: dict[str, ArrayFile] = {}
         counts = np.bincount(fitted.part, minlength=splits.WARMUP + 1)
         self._next = np.cumsum(counts) - counts  # row of each part
-        values = {name: self._values_of_parts(codes.column) for name, codes in fitted.multi.items()}
+        values = {name: self._count_values(codes.column) for name, codes in fitted.multi.items()}
         self._values = {name: int(of_parts.sum()) for name, of_parts in values.items()}
         self._next_value = {name: np.cumsum(of_parts) - of_parts for name, of_parts in values.items()}
         schema = fitted.raw.schema
@@ -78,7 +78,7 @@ class Store:
         for name, array in arrays.items():
             self._place(name, array[order], counts, self._next, len(self._fitted.part))
         for index, (name, lists) in enumerate(encoded.multi.items()):
-            values, lengths = lists if isinstance(order, slice) else lists_of(order, *lists)
+            values, lengths = lists if isinstance(order, slice) else take_lists(order, *lists)
             of_parts = np.bincount(part[order], lengths, minlength=len(counts)).astype(np.int64)
             # an offset is where the list ends: how far each part's values begin after those of the block's parts before
             shift = self._next_value[name] - (np.cumsum(of_parts) - of_parts)
@@ -109,7 +109,7 @@ class Store:
         for start, end, count in zip(starts, np.cumsum(counts), counts, strict=True):
             self._files[name].write(int(start), array[end - count : end])
 
-    def _values_of_parts(self, column: str) -> np.ndarray:
+    def _count_values(self, column: str) -> np.ndarray:
         """Return how many values the lists of each part hold."""
         total = np.zeros(len(self._next), np.int64)
         for rows in blocks(self._fitted.raw.rows):

@@ -29,7 +29,7 @@ def load_dgl() -> ModuleType:
     """
     before = set(sys.modules)
     try:
-        with _surroundings():
+        with _provide_surroundings():
             import dgl as module  # noqa: PLC0415  # loading takes seconds: for graphs alone
     except Exception as error:
         for name in set(sys.modules) - before:
@@ -44,7 +44,7 @@ def load_dgl() -> ModuleType:
 
 
 @contextmanager
-def _surroundings() -> Iterator[None]:
+def _provide_surroundings() -> Iterator[None]:
     """Provide what DGL looks for while it loads, and take it away again.
 
     ``setuptools.extern`` is gone from setuptools; ``dgl.graphbolt`` needs a library for each version of torch, and

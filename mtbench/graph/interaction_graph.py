@@ -48,8 +48,8 @@ class Adjacency:
         The matrices equal those of an adjacency that never had them, with zeros kept where nothing is left.
         """
         return Adjacency(
-            _subtracted(self.by_user, pairs, weights),
-            _subtracted(self.by_item, self.mirror[pairs], weights),
+            _subtract(self.by_user, pairs, weights),
+            _subtract(self.by_item, self.mirror[pairs], weights),
             self.mirror,
         )
 
@@ -58,7 +58,7 @@ class Adjacency:
         return Adjacency(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
-def _subtracted(matrix: Tensor, at: Tensor, weights: Tensor) -> Tensor:
+def _subtract(matrix: Tensor, at: Tensor, weights: Tensor) -> Tensor:
     values = matrix.values().index_add(0, at, weights, alpha=-1)
     offsets, columns = matrix.crow_indices(), matrix.col_indices()
     return torch.sparse_csr_tensor(offsets, columns, values, matrix.shape, check_invariants=False)
@@ -83,14 +83,14 @@ def make_adjacency(
     mirror = np.empty(len(by_item), np.int32)
     mirror[by_item] = np.arange(len(by_item), dtype=np.int32)
     adjacency = Adjacency(
-        _csr(of_user, of_item, values, (users, items)),
-        _csr(of_item[by_item], of_user[by_item], values[by_item], (items, users)),
+        _make_csr(of_user, of_item, values, (users, items)),
+        _make_csr(of_item[by_item], of_user[by_item], values[by_item], (items, users)),
         torch.from_numpy(mirror),
     )
     return adjacency, pair
 
 
-def _csr(row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> Tensor:
+def _make_csr(row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> Tensor:
     offsets = np.zeros(shape[0] + 1, np.int32)
     offsets[1:] = np.bincount(row, minlength=shape[0]).cumsum()
     # int32: half the memory, and the products are faster than with int64
@@ -137,7 +137,7 @@ class InteractionGraph:
             graph.edges[task].data["time"] = graph.edges[f"rev_{task}"].data["time"] = time
         return graph
 
-    def chosen(self, task: str | None) -> tuple[str, ...]:
+    def choose_tasks(self, task: str | None) -> tuple[str, ...]:
         """Return the task alone, or all tasks for None. Raises MTBenchError if there is no such task."""
         if task is None:
             return self.tasks
@@ -152,7 +152,7 @@ class InteractionGraph:
         """
         made = self._adjacencies
         if (task, str(device)) not in made:
-            columns = [self.tasks.index(one) for one in self.chosen(task)]
+            columns = [self.tasks.index(one) for one in self.choose_tasks(task)]
             weight = self.positive[:, columns].sum(1)
             at = np.flatnonzero(weight)
             adjacency, _ = make_adjacency(self.user[at], self.item[at], weight[at], self.users, self.items)

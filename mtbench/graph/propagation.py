@@ -36,13 +36,13 @@ def propagate(
     with torch.autocast(device.type, enabled=False):  # half precision loses counts and has no sparse kernels
         x_users, x_items = x_users.to(dtype), x_items.to(dtype)
         if isinstance(graph, Adjacency):
-            return _normalised(_CSRSums(graph), x_users, x_items, norm)
+            return _normalise(_CSRSums(graph), x_users, x_items, norm)
         if device.type == "cpu":
-            return _normalised(_DGLSums(graph, task), x_users, x_items, norm)
-        return _normalised(_CSRSums(graph.csr(task, device)), x_users, x_items, norm)
+            return _normalise(_DGLSums(graph, task), x_users, x_items, norm)
+        return _normalise(_CSRSums(graph.csr(task, device)), x_users, x_items, norm)
 
 
-def _normalised(sums: _CSRSums | _DGLSums, x_users: Tensor, x_items: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+def _normalise(sums: _CSRSums | _DGLSums, x_users: Tensor, x_items: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     # norms scale what goes in and what comes out: DGL's sums with edge weights are several times slower
     if norm == "sum":
         return sums(x_users, x_items)
@@ -59,7 +59,7 @@ def _normalised(sums: _CSRSums | _DGLSums, x_users: Tensor, x_items: Tensor, nor
 class _DGLSums:
     def __init__(self, graph: InteractionGraph, task: str | None) -> None:
         self.graph: Any = graph.heterograph
-        self.tasks = graph.chosen(task)
+        self.tasks = graph.choose_tasks(task)
 
     @property
     def degrees(self) -> tuple[Tensor, Tensor]:

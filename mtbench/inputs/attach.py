@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mtbench.data import cache
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +39,9 @@ def open_input(name: str, sourced: SourcedInput, columns: Columns) -> InputReade
         "version": asked.version,
         "source": sourced.source,
     }
-    return asked.open(cache.entry("inputs", recipe, partial(_build, asked=asked, columns=columns)))
+    return asked.open(cache.make_entry("inputs", recipe, partial(_build, asked=asked, columns=columns)))
 
 
 def _build(folder: Path, *, asked: Input[Any], columns: Columns) -> None:
     with cache.writing():
-        asked.build(interactions_of(columns), rows_of(columns), columns, folder)
+        asked.build(collect_interactions(columns), collect_rows(columns), columns, folder)

@@ -100,7 +100,7 @@ class InputReader(ABC):
         """Return what any feature model can be given: multi-valued features with their sizes, and numeric features."""
         return {}, ()
 
-    def pooled(self, taken: Any) -> tuple[Mapping[str, Ragged], Tensor | None]:
+    def pool(self, taken: Any) -> tuple[Mapping[str, Ragged], Tensor | None]:
         """Return the values of :meth:`features` for rows taken: ragged codes by name, and numbers (rows, features)."""
         del taken
         return {}, None

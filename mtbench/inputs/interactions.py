@@ -39,7 +39,7 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
-    def seen(self, chunk: int) -> int:
+    def count_seen(self, chunk: int) -> int:
         """Return how many events a row of ``chunk`` may see: the first so many, those of earlier chunks."""
         return int(np.searchsorted(self.chunk, chunk, "left"))
 
@@ -57,14 +57,14 @@ class Rows:
     chunk: np.ndarray
 
 
-def rows_of(columns: Columns) -> Rows:
+def collect_rows(columns: Columns) -> Rows:
     """Return all rows of the prepared table. Raises MTBenchError where the dataset has no users or no items."""
     return Rows(columns.identity("user"), columns.identity("item"), columns.time(), columns.chunk())
 
 
-def interactions_of(columns: Columns) -> Interactions:
+def collect_interactions(columns: Columns) -> Interactions:
     """Return the positive events of a dataset that lie in chunks which some row may see."""
-    rows = rows_of(columns)
+    rows = collect_rows(columns)
     counts = columns.counts
     held_out = slice(counts["train"], counts["train"] + counts["valid"] + counts["test"])
     positive = columns.positive()

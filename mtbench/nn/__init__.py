@@ -18,7 +18,7 @@ from mtbench.nn.routing import (
     expert_use,
     z_loss,
 )
-from mtbench.nn.transformer import ParallelBlock, Projected, masked_pool, unpacked
+from mtbench.nn.transformer import ParallelBlock, Projected, masked_pool, unpack
 from mtbench.nn.wide import Wide
 
 __all__ = [
@@ -48,6 +48,6 @@ __all__ = [
     "masked_softmax",
     "mix",
     "mix_own",
-    "unpacked",
+    "unpack",
     "z_loss",
 ]

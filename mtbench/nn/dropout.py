@@ -32,14 +32,14 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return functional.dropout(x, self.threshold / LEVELS)
-        return _Drop.apply(x, self.kept(x.shape), self.scale)  # type: ignore[no-any-return, no-untyped-call]
+        return _Drop.apply(x, self.draw_kept(x.shape), self.scale)  # type: ignore[no-any-return, no-untyped-call]
 
     @property
     def scale(self) -> float:
         """What an element that is kept is multiplied by."""
         return LEVELS / (LEVELS - self.threshold)
 
-    def kept(self, shape: torch.Size) -> Tensor:
+    def draw_kept(self, shape: torch.Size) -> Tensor:
         """Return a byte for each element, 1 to keep it, 0 to drop it."""
         # From the smallest integer on: the default range leaves the top bit of each eight bytes at zero.
         words = torch.empty(-(-shape.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
@@ -57,7 +57,7 @@ class ReLUDropout(Dropout):
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x``."""
         if self.training and self.threshold and x.device.type == "cpu":
-            return _RectifyAndDrop.apply(x, self.kept(x.shape), self.scale)  # type: ignore[no-any-return, no-untyped-call]
+            return _RectifyAndDrop.apply(x, self.draw_kept(x.shape), self.scale)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(functional.relu(x))
 
 

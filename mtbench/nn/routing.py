@@ -70,9 +70,9 @@ class Router(nn.Module):
             part.t().view(*x.shape[:2], -1) for part in (logits, probabilities, weights, chosen)
         )
         weights, chosen = weights.expand(-1, tokens, -1), chosen.expand(-1, tokens, -1)
-        return Routing(logits, probabilities, chosen, weights, self._kept(chosen))
+        return Routing(logits, probabilities, chosen, weights, self._find_kept(chosen))
 
-    def _kept(self, chosen: Tensor) -> Tensor:
+    def _find_kept(self, chosen: Tensor) -> Tensor:
         rows, tokens, _ = chosen.shape
         if self.capacity is None or self.capacity >= tokens * self.k:
             return torch.ones(1, 1, 1, dtype=torch.bool, device=chosen.device).expand_as(chosen)
@@ -158,13 +158,13 @@ class SparseMixture(nn.Module):
         ``tasks`` (T, width) are embeddings of the tasks, which alternate: rows 0 to T - 1 are those of one example.
         """
         normed = x * (torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x.shape[-1] ** -0.5 + EPSILON).reciprocal()
-        routing = self.router(self._deciding(normed, tasks), x.shape[1])
+        routing = self.router(self._select_deciding(normed, tasks), x.shape[1])
         y = x
         for output, weight in zip(self.experts(normed, routing), routing.weights.unbind(-1), strict=True):
             y = torch.addcmul(y, output, weight.unsqueeze(-1).to(output.dtype))
         return y, routing
 
-    def _deciding(self, tokens: Tensor, tasks: Tensor) -> Tensor:
+    def _select_deciding(self, tokens: Tensor, tasks: Tensor) -> Tensor:
         if self.level == "token":
             return tokens
         task = tasks.repeat(len(tokens) // len(tasks), 1).unsqueeze(1)
@@ -181,7 +181,7 @@ def z_loss(routing: Routing) -> Tensor:
 
     Since 0.1, provisional.
     """
-    return _mean_of_rows(routing.logits.logsumexp(-1).square().mean(1))
+    return _average_rows(routing.logits.logsumexp(-1).square().mean(1))
 
 
 def balance_loss(routing: Routing, within: Balance = "batch") -> Tensor:
@@ -201,10 +201,10 @@ def balance_loss(routing: Routing, within: Balance = "batch") -> Tensor:
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(sent)
         share = sent / sent.sum()
-    return experts * _mean_of_rows((share * routing.probabilities.mean(1)).sum(-1))
+    return experts * _average_rows((share * routing.probabilities.mean(1)).sum(-1))
 
 
-def _mean_of_rows(values: Tensor) -> Tensor:
+def _average_rows(values: Tensor) -> Tensor:
     return masked_mean(values.unsqueeze(1), torch.ones_like(values).unsqueeze(1)).squeeze(0)
 
 

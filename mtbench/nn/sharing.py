@@ -17,7 +17,7 @@ SHAKE = 0.01
 """Standard deviation of the noise that is added to the parameters."""
 
 
-def shared_names(module: nn.Module, losses: Callable[[], Tensor]) -> list[str]:
+def find_shared(module: nn.Module, losses: Callable[[], Tensor]) -> list[str]:
     """Return the names of the parameters at which two losses or more have a gradient in one and the same value.
 
     ``losses`` returns the losses, shape (tasks,), of some rows. The parameters are changed: layers that start at zero

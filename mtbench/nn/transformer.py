@@ -13,7 +13,7 @@ from mtbench.nn.dropout import Dropout
 BASE = 10_000.0
 
 
-def rotary(x: Tensor, positions: Tensor) -> Tensor:
+def rotate(x: Tensor, positions: Tensor) -> Tensor:
     """Turn pairs of numbers of ``x`` (..., positions, width) by angles proportional to their position (RoPE).
 
     The product of two turned vectors depends on the difference of their positions alone. Element i is paired with
@@ -47,7 +47,7 @@ class ParallelBlock(nn.Module):
     """Attention and feed-forward side by side: ``Attention(N(x)) + SwiGLU(N(x))``, without the residual.
 
     One layer norm and one projection without biases serve both branches (Chowdhery et al., PaLM, JMLR 24, 2023). All
-    heads share one key and one value (Shazeer, arXiv 1911.02150, 2019); positions enter by :func:`rotary`; every
+    heads share one key and one value (Shazeer, arXiv 1911.02150, 2019); positions enter by :func:`rotate`; every
     position sees every other. The feed-forward branch is ``W (a * silu(b))`` (Shazeer, arXiv 2002.05202, 2020).
     ``head_dim``, which must be even, is the width unless given; dropout acts on what is returned.
 
@@ -70,36 +70,36 @@ class ParallelBlock(nn.Module):
         self.forward_out = nn.Linear(self.hidden, width, bias=False)
         self.dropout = Dropout(dropout)
 
-    def projected(self, x: Tensor, positions: Tensor) -> Projected:
+    def project_inputs(self, x: Tensor, positions: Tensor) -> Projected:
         """Return the projections of ``x`` (..., L, width), whose positions are given (L,)."""
         queries, keys, values, up, gate = self.project(self.norm(x)).split(self.sizes, -1)
         queries = queries.unflatten(-1, (self.heads, self.head_dim)).transpose(-2, -3) * self.head_dim**-0.5
         forward = self.forward_out(up * functional.silu(gate))
-        return Projected(rotary(queries, positions), rotary(keys, positions), values, forward)
+        return Projected(rotate(queries, positions), rotate(keys, positions), values, forward)
 
-    def attended(self, mixed: Tensor) -> Tensor:
+    def merge_heads(self, mixed: Tensor) -> Tensor:
         """Return (..., L, width) for the heads' mixed values (..., H, L, D)."""
         y: Tensor = self.attention_out(mixed.transpose(-2, -3).flatten(-2))
         return y
 
-    def packed(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward_packed(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return shape (N, width) for the N positions where ``mask`` (batch, L), boolean, is true, row after row.
 
         A position sees those of its row among them; the others cost nothing but their place in the attention.
         """
         batch, length = mask.shape
         at = mask.flatten().nonzero().squeeze(1)
-        queries, keys, values, forward = self.projected(x, at % length)
+        queries, keys, values, forward = self.project_inputs(x, at % length)
 
-        def laid_out(part: Tensor) -> Tensor:
+        def lay_out(part: Tensor) -> Tensor:
             zeros = part.new_zeros(*part.shape[:-2], batch * length, part.shape[-1])
             return zeros.index_copy(-2, at, part).view(*part.shape[:-2], batch, length, -1)
 
-        scores = laid_out(keys) @ laid_out(queries).mT  # keys first: a softmax over the last dimension is slow
+        scores = lay_out(keys) @ lay_out(queries).mT  # keys first: a softmax over the last dimension is slow
         hidden = ~mask & mask.any(-1, keepdim=True)  # rows without positions see zeros rather than nothing
         weights = scores.masked_fill(hidden.unsqueeze(2), -torch.inf).softmax(-2)
-        mixed = weights.mT @ laid_out(values)
-        y: Tensor = self.dropout(self.attended(mixed.flatten(-3, -2).index_select(-2, at)) + forward)
+        mixed = weights.mT @ lay_out(values)
+        y: Tensor = self.dropout(self.merge_heads(mixed.flatten(-3, -2).index_select(-2, at)) + forward)
         return y
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -108,10 +108,10 @@ class ParallelBlock(nn.Module):
         Positions where ``mask`` (batch, L) is 0 are seen by none, and zero in the result.
         """
         seen = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask != 0
-        return unpacked(self.packed(x[seen], seen), seen)
+        return unpack(self.forward_packed(x[seen], seen), seen)
 
 
-def unpacked(x: Tensor, mask: Tensor) -> Tensor:
+def unpack(x: Tensor, mask: Tensor) -> Tensor:
     """Return shape (batch, L, width) for ``x`` (N, width) of the positions where ``mask`` is true, zeros elsewhere.
 
     Since 0.1, provisional.

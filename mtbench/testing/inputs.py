@@ -14,7 +14,7 @@ import torch
 
 from mtbench.data.dataset import Dataset, DatasetConfig
 from mtbench.data.prepare import prepare
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Card, Feature, Schema, Split
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def generated(rng: np.random.Generator, rows: int, users: int, items: int, *, ti
 def given(input_: Input[Any], columns: Columns, folder: Path) -> dict[str, np.ndarray]:
     """Build an input without the cache and return what it gives to every row of the table."""
     folder.mkdir(parents=True)
-    input_.build(interactions_of(columns), rows_of(columns), columns, folder)
+    input_.build(collect_interactions(columns), collect_rows(columns), columns, folder)
     taken = input_.open(folder).take(torch.arange(sum(columns.counts.values())))
     return {name: part.numpy() for name, part in taken._asdict().items()}
 

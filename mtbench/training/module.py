@@ -230,7 +230,7 @@ def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
     """Let the model's tables have sparse gradients; return them in order."""
     tables: dict[torch.nn.Parameter, None] = {}
     for layer in model.modules():
-        if isinstance(layer, FusedTable) and part.table is not None:
+        if isinstance(layer, FusedTable) and layer.table is not None:
             layer.row_wise = True
             tables[layer.table] = None
     return tables

@@ -191,7 +191,7 @@ class OpenedFullGraph(InputReader):
         numbers = [f"propagated {node} {column}" for node in ("user", "item") for column in range(width)]
         return {}, (*numbers, "propagated match")
 
-    def pooled(self, taken: FullGraphInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+    def pool(self, taken: FullGraphInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
         """Return the vectors of user and item and their inner product, as far as the other parts tell them."""
         folds = taken.folds.long()
         user, item = self.tables[0][folds, taken.users], self.tables[1][folds, taken.items]

@@ -196,7 +196,7 @@ class OpenedMacroGraph(InputReader):
             f"macro {name} {number}" for name, width in widths.items() for number in range(1, width + 1)
         )
 
-    def pooled(self, taken: MacroGraphInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+    def pool(self, taken: MacroGraphInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
         """Return the macro nodes and the logarithms of one plus the weights."""
         one_each = torch.arange(len(taken.user_macro) + 1, device=taken.user_macro.device)
         macro = {"user macro": Ragged(taken.user_macro, one_each), "item macro": Ragged(taken.item_macro, one_each)}

@@ -70,7 +70,7 @@ class Rates(Input[RatesConfig]):
         """Return the numbers (rows, 1 + 2 T) of the users or the items."""
         tasks = events.positive.shape[1]
         seen, positive, before = np.zeros(nodes), np.zeros((nodes, tasks)), np.zeros((nodes, tasks))
-        early = slice(events.seen(0))
+        early = slice(events.count_seen(0))
         np.add.at(before, of_event[early], events.positive[early])
         numbers = np.empty((len(of_row), 1 + 2 * tasks), np.float32)
         for chunk in range(events.chunks):
@@ -82,7 +82,7 @@ class Rates(Input[RatesConfig]):
             counts = np.log10(1 + np.concatenate([n, p + before[node]], axis=1))
             numbers[now] = np.concatenate([counts, _log_odds(share) - _log_odds(mean)], axis=1)
             np.add.at(seen, node, 1)
-            added = slice(events.seen(chunk), events.seen(chunk + 1))
+            added = slice(events.count_seen(chunk), events.count_seen(chunk + 1))
             np.add.at(positive, of_event[added], events.positive[added])
         return numbers
 
@@ -116,6 +116,6 @@ class OpenedRates(InputReader):
         """Return the names of the numbers."""
         return {}, self.spec.names
 
-    def pooled(self, taken: RatesInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+    def pool(self, taken: RatesInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
         """Return the numbers."""
         return {}, taken.numbers

@@ -166,7 +166,7 @@ class OpenedRecent(InputReader):
         """Return the items as a multi-valued feature, and how many of them were positives of each task."""
         return {"recent items": self.spec.items + 1}, tuple(f"recent {task}" for task in range(self.spec.tasks))
 
-    def pooled(self, taken: RecentInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+    def pool(self, taken: RecentInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
         """Return the items and the logarithm of one plus the counts."""
         lengths = taken.item_mask.sum(1).long()
         offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64, device=lengths.device)

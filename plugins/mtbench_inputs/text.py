@@ -180,7 +180,7 @@ class OpenedText(InputReader):
         """Return the numbers of the vector as numeric features."""
         return {}, tuple(f"{self.column} {place}" for place in range(self.spec.width))
 
-    def pooled(self, taken: TextInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
+    def pool(self, taken: TextInput) -> tuple[Mapping[str, Ragged], Tensor | None]:
         """Return the vector."""
         return {}, taken.vectors
 

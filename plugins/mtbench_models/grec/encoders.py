@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtbench.nn import ParallelBlock, masked_pool, unpacked
+from mtbench.nn import ParallelBlock, masked_pool, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,6 +92,6 @@ class HistoryEncoder(nn.Module):
         x = kind * item((recent.item_codes if item.places else recent.items)[seen], embed)
         mask = seen[rows, : int(seen.sum(1).max())]
         for block in self.blocks:
-            x = x + block.packed(x, mask)
-        y = self.linear(masked_pool(unpacked(x, mask), mask))
+            x = x + block.forward_packed(x, mask)
+        y = self.linear(masked_pool(unpack(x, mask), mask))
         return nothing.to(y.dtype).index_copy(0, rows, y)

@@ -64,4 +64,4 @@ class TaskMixing(nn.Module):
         weights = torch.cat([scores, own], 1).softmax(1)
         mixed = torch.einsum("blth,bld->bthd", weights[:, :-1], row.values)
         mixed = torch.addcmul(mixed, weights[:, -1, :, :, None], task.values)
-        return self.block.attended(mixed.unsqueeze(-2)) + task.forward
+        return self.block.merge_heads(mixed.unsqueeze(-2)) + task.forward

@@ -37,15 +37,15 @@ def build(cache_folder):  # noqa: ARG001 - the cache comes first
 
 
 def test_what_is_there_whole_is_not_built_again(build, cache_folder):
-    folder = cache.entry("data", RECIPE, build)
-    assert folder == cache.entry("data", dict(reversed(RECIPE.items())), build)
+    folder = cache.make_entry("data", RECIPE, build)
+    assert folder == cache.make_entry("data", dict(reversed(RECIPE.items())), build)
     assert build.calls == 1
     assert (folder / "column.npy").read_bytes() == b"12345678"
     assert [path.parent.name for path in cache_folder.rglob("column.npy")] == [cache.hash_json(RECIPE)]
 
 
 def test_another_recipe_or_kind_is_another_entry(build):
-    folders = {cache.entry(*key, build) for key in (("data", 1), ("data", 2), ("data", "1"), ("inputs", 1))}
+    folders = {cache.make_entry(*key, build) for key in (("data", 1), ("data", 2), ("data", "1"), ("inputs", 1))}
     assert build.calls == len(folders) == 4
 
 
@@ -109,13 +109,13 @@ MANIFESTS = [
     "damage", [shorten, lengthen, remove, forget, *FLIPS, *(replaced_by(text) for text in MANIFESTS)]
 )
 def test_a_damaged_entry_is_made_again(build, damage):
-    folder = cache.entry("data", RECIPE, build)
+    folder = cache.make_entry("data", RECIPE, build)
     damage(folder)
-    assert cache.entry("data", RECIPE, build) == folder
+    assert cache.make_entry("data", RECIPE, build) == folder
     assert build.calls == 2
     assert (folder / "column.npy").read_bytes() == b"12345678"
     assert (folder / "parts" / "0.npy").read_bytes() == b"abc"
-    cache.entry("data", RECIPE, build)
+    cache.make_entry("data", RECIPE, build)
     assert build.calls == 2
 
 
@@ -133,22 +133,22 @@ def read_files(monkeypatch):
 
 
 def test_an_entry_that_was_copied_away_and_back_is_kept_and_read_once(build, tmp_path, read_files):
-    folder = cache.entry("data", RECIPE, build)
+    folder = cache.make_entry("data", RECIPE, build)
     shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copy)
     shutil.rmtree(folder)
     shutil.copytree(tmp_path / "copy", folder, copy_function=shutil.copy)
     read_files.clear()
     for _ in range(2):
-        cache.entry("data", RECIPE, build)
+        cache.make_entry("data", RECIPE, build)
         assert sorted(read_files) == ["0.npy", "column.npy", "meta.json"]
     assert build.calls == 1
     flip("parts/0.npy")(folder)
-    cache.entry("data", RECIPE, build)
+    cache.make_entry("data", RECIPE, build)
     assert build.calls == 2
 
 
 def test_an_entry_that_cannot_be_stamped_anew_is_kept(build, monkeypatch):
-    folder = cache.entry("data", RECIPE, build)
+    folder = cache.make_entry("data", RECIPE, build)
     manifest = (folder / cache.MANIFEST).read_bytes()
     os.utime(folder / "column.npy", ns=(0, 0))
 
@@ -156,7 +156,7 @@ def test_an_entry_that_cannot_be_stamped_anew_is_kept(build, monkeypatch):
         raise OSError("read-only file system")
 
     monkeypatch.setattr(Path, "write_text", fail)
-    assert cache.entry("data", RECIPE, build) == folder
+    assert cache.make_entry("data", RECIPE, build) == folder
     assert build.calls == 1
     assert (folder / cache.MANIFEST).read_bytes() == manifest
 
@@ -167,9 +167,9 @@ def test_a_builder_that_fails_leaves_nothing(build, cache_folder):
         raise MTBenchError("a leak")
 
     with pytest.raises(MTBenchError, match="a leak"):
-        cache.entry("data", RECIPE, fail)
+        cache.make_entry("data", RECIPE, fail)
     assert list((cache_folder / "data").iterdir()) == []
-    cache.entry("data", RECIPE, build)
+    cache.make_entry("data", RECIPE, build)
 
 
 CHILD = """
@@ -184,7 +184,7 @@ def build(folder):
         os.kill(os.getpid(), 9)
     time.sleep(float(sys.argv[1]))
     (folder / "meta.json").write_text("{}")
-folder = cache.entry("data", {"b": [1, 2.5, None], "a": "ä"}, build)
+folder = cache.make_entry("data", {"b": [1, 2.5, None], "a": "ä"}, build)
 assert sorted(path.name for path in folder.iterdir()) == ["column.npy", "manifest.json", "meta.json"]
 """
 
@@ -194,12 +194,12 @@ def test_a_killed_builder_leaves_no_entry_and_its_folder_goes_after_a_day(build,
     assert done.returncode == -9
     (left,) = (cache_folder / "data").iterdir()
     assert left.name.startswith(".part-")
-    cache.entry("data", RECIPE, build)
+    cache.make_entry("data", RECIPE, build)
     assert build.calls == 1
     assert left.exists(), "another process might still be at it"
     long_ago = time.time() - cache.ABANDONED_AFTER - 60
     os.utime(left, (long_ago, long_ago))
-    cache.entry("data", "another", build)
+    cache.make_entry("data", "another", build)
     assert not left.exists()
 
 
@@ -213,7 +213,7 @@ def test_of_processes_that_want_the_same_entry_at_once_one_makes_it(build, cache
         assert child.returncode == 0, errors.decode()
     assert [path.name for path in (cache_folder / "data").iterdir()] == [cache.hash_json(RECIPE)]
     assert (cache_folder / "builders").read_text() == "one\n"
-    cache.entry("data", RECIPE, build)
+    cache.make_entry("data", RECIPE, build)
     assert build.calls == 0
 
 
@@ -221,7 +221,7 @@ def test_a_cache_that_cannot_be_written_is_said_with_a_remedy(tmp_path, monkeypa
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(MTBenchError, match=r"file/cache cannot be written: .*set MTBENCH_CACHE"):
-        cache.entry("data", RECIPE, build)
+        cache.make_entry("data", RECIPE, build)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a full disk needs root")
@@ -243,7 +243,7 @@ def test_a_full_disk_leaves_no_half_entry(tmp_path, monkeypatch):
 
     try:
         with pytest.raises(MTBenchError, match="No space left"):
-            cache.entry("data", RECIPE, build)
+            cache.make_entry("data", RECIPE, build)
         assert list((disk / "data").iterdir()) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)

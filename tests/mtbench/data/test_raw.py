@@ -24,8 +24,8 @@ def test_a_reader_is_cut_as_a_table_is(sizes):
         pa.record_batch({"x": table["x"].combine_chunks()[start : start + size]})
         for start, size in zip(starts, sizes, strict=False)
     ]
-    from_reader = list(raw._blocks(pa.RecordBatchReader.from_batches(table.schema, batches)))
-    from_table = list(raw._blocks(table))
+    from_reader = list(raw._cut_blocks(pa.RecordBatchReader.from_batches(table.schema, batches)))
+    from_table = list(raw._cut_blocks(table))
     assert [len(block) for block in from_reader] == [len(block) for block in from_table]
     assert [block["x"].to_pylist() for block in from_reader] == [block["x"].to_pylist() for block in from_table]
     assert all(len(block) == 4 for block in from_reader[:-1])

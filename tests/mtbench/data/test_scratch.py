@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtbench.data import scratch
-from mtbench.data.scratch import ArrayFile, Scratch, ahead, blocks
+from mtbench.data.scratch import ArrayFile, Scratch, read_ahead, blocks
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5, 9])
@@ -58,7 +58,7 @@ def test_the_next_item_is_made_while_one_is_in_use_and_not_the_one_after_it():
 
     with ThreadPoolExecutor(1) as pool:
         seen = []
-        for item in ahead(items(), pool):
+        for item in read_ahead(items(), pool):
             pool.submit(int).result()  # the pool has one thread: what was coming is made
             seen.append((item, list(made)))
     assert seen == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2, 3]), (3, [0, 1, 2, 3])]
@@ -70,4 +70,4 @@ def test_an_error_of_making_an_item_is_raised_where_items_are_used():
         raise ValueError("broken row")
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="broken row"):
-        list(ahead(items(), pool))
+        list(read_ahead(items(), pool))

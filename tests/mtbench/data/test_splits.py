@@ -8,7 +8,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mtbench.data.splits import NAMES, TEST, TRAIN, VALID, WARMUP, assign, chunks, fingerprint, official_parts, warm_up
+from mtbench.data.splits import (
+    NAMES,
+    TEST,
+    TRAIN,
+    VALID,
+    WARMUP,
+    assign,
+    assign_chunks,
+    fingerprint,
+    parse_official,
+    warm_up,
+)
 from mtbench.errors import MTBenchError
 from mtbench.schema import Split
 
@@ -23,7 +34,7 @@ tied_times = st.lists(st.integers(-4, 12), min_size=12, max_size=60).map(np.arra
 
 
 def official(text):
-    return official_parts(np.array([{"r": "train", "v": "valid", "t": "test"}[letter] for letter in text], object))
+    return parse_official(np.array([{"r": "train", "v": "valid", "t": "test"}[letter] for letter in text], object))
 
 
 @pytest.mark.parametrize("time", TIMES.values(), ids=TIMES)
@@ -99,7 +110,7 @@ def test_an_official_split_without_valid_and_time_gives_random_training_rows():
 def test_an_unknown_official_part_is_refused_and_never_trained_on(found, hint):
     names = np.array(["train", "test", found, "valid"], object)
     with pytest.raises(MTBenchError, match="row 13 ") as error:
-        official_parts(names, first=10)
+        parse_official(names, first=10)
     assert hint in str(error.value)
 
 
@@ -179,7 +190,7 @@ def timed_parts(draw):
 @given(timed_parts())
 def test_a_row_sees_only_rows_of_earlier_time(timed):
     time, part = timed
-    chunk = chunks(part, time, 0)
+    chunk = assign_chunks(part, time, 0)
     for row in np.flatnonzero(part == TRAIN):
         visible = chunk < chunk[row]
         assert (time[visible] < time[row]).all()
@@ -198,15 +209,15 @@ def test_a_row_sees_only_rows_of_earlier_time(timed):
 @pytest.mark.parametrize("time", [None, np.random.default_rng(1).permutation(1000)], ids=["no time", "distinct times"])
 def test_chunks_have_equal_counts_about_as_long_as_validation_and_test(time):
     part = np.array([TRAIN] * 800 + [VALID] * 120 + [TEST] * 80, np.int8)
-    chunk = chunks(part, time, 0)
+    chunk = assign_chunks(part, time, 0)
     assert np.bincount(chunk).tolist() == [100] * 8 + [200]
 
 
 def test_chunks_without_time_follow_the_seed_not_the_rows():
     part = np.array([TRAIN] * 8000 + [VALID] * 1000 + [TEST] * 1000, np.int8)
-    chunk = chunks(part, None, 0)
-    assert (chunk == chunks(part, None, 0)).all()
-    assert (chunk != chunks(part, None, 1)).any()
+    chunk = assign_chunks(part, None, 0)
+    assert (chunk == assign_chunks(part, None, 0)).all()
+    assert (chunk != assign_chunks(part, None, 1)).any()
     assert abs(np.corrcoef(chunk[:8000], np.arange(8000))[0, 1]) < 0.05
 
 

@@ -9,7 +9,7 @@ from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs import SourcedInput
 from mtbench.inputs.attach import attach_inputs
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Feature, Split
 from mtbench.testing.inputs import Generated, InMemory, changed_by_the_future, generated
 from mtbench_inputs.recent import Recent, RecentConfig
@@ -73,13 +73,13 @@ def test_no_event_of_validation_or_test_is_among_the_interactions():
     columns = prepare(
         "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="i"
     )
-    events, rows = interactions_of(columns), rows_of(columns)
+    events, rows = collect_interactions(columns), collect_rows(columns)
     assert events.row.max() < columns.counts["train"]
     assert (np.diff(events.chunk) >= 0).all()
     np.testing.assert_array_equal(events.user, rows.user[events.row])
     np.testing.assert_array_equal(events.positive, columns.positive()[events.row])
     for chunk in range(events.chunks + 1):
-        assert events.seen(chunk) == (events.chunk < chunk).sum()
+        assert events.count_seen(chunk) == (events.chunk < chunk).sum()
 
 
 def test_an_input_is_made_once_and_shared(monkeypatch):

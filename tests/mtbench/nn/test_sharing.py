@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mtbench.nn.sharing import shared_names
+from mtbench.nn.sharing import find_shared
 
 
 class Net(nn.Module):
@@ -36,18 +36,18 @@ TOGETHER = (torch.zeros(16, dtype=torch.long), torch.zeros(16, dtype=torch.long)
 
 def test_what_two_losses_reach_is_shared_even_behind_a_gate_that_starts_at_zero():
     net = Net()
-    assert shared_names(net, lambda: net.losses(X, APART)) == ["gate", "bottom.weight", "bottom.bias"]
+    assert find_shared(net, lambda: net.losses(X, APART)) == ["gate", "bottom.weight", "bottom.bias"]
 
 
 def test_a_table_is_shared_only_where_two_losses_reach_one_and_the_same_value():
     net = Net()
-    assert "table.weight" not in shared_names(net, lambda: net.losses(X, APART))
-    assert "table.weight" in shared_names(net, lambda: net.losses(X, TOGETHER))
+    assert "table.weight" not in find_shared(net, lambda: net.losses(X, APART))
+    assert "table.weight" in find_shared(net, lambda: net.losses(X, TOGETHER))
 
 
 def test_of_one_loss_nothing_is_shared():
     net = Net()
-    assert shared_names(net, lambda: net.losses(X, TOGETHER)[:1]) == []
+    assert find_shared(net, lambda: net.losses(X, TOGETHER)[:1]) == []
 
 
 def test_random_numbers_go_on_as_if_nobody_had_looked():
@@ -55,5 +55,5 @@ def test_random_numbers_go_on_as_if_nobody_had_looked():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    shared_names(net, lambda: net.losses(X, APART))
+    find_shared(net, lambda: net.losses(X, APART))
     assert torch.equal(torch.rand(3), expected)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mtbench.nn.transformer import ParallelBlock, masked_pool, rotary, unpacked
+from mtbench.nn.transformer import ParallelBlock, masked_pool, rotate, unpack
 
 WIDTH, HEADS, HEAD = 6, 3, 4
 
@@ -88,11 +88,11 @@ def test_a_row_without_positions_leaves_gradients_finite(block, x):
 
 def test_scores_depend_on_the_difference_of_positions_alone(block, x):
     def scores(shift):
-        projected = block.projected(x, torch.arange(5) + shift)
+        projected = block.project_inputs(x, torch.arange(5) + shift)
         return projected.queries @ projected.keys.unsqueeze(1).mT
 
     torch.testing.assert_close(scores(0), scores(11))
-    projected = block.projected(x[:, :1].expand(-1, 5, -1), torch.arange(5))
+    projected = block.project_inputs(x[:, :1].expand(-1, 5, -1), torch.arange(5))
     same = projected.queries @ projected.keys.unsqueeze(1).mT
     for difference in range(1, 5):
         diagonal = same.diagonal(difference, -2, -1)
@@ -103,8 +103,8 @@ def test_scores_depend_on_the_difference_of_positions_alone(block, x):
 def test_rotary_turns_pairs_and_keeps_lengths():
     x = torch.randn(4, HEAD, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     expected = torch.stack([turned(row, position) for position, row in enumerate(x)])
-    torch.testing.assert_close(rotary(x, torch.arange(4)), expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(rotary(x, torch.arange(4)).norm(dim=-1), x.norm(dim=-1))
+    torch.testing.assert_close(rotate(x, torch.arange(4)), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(rotate(x, torch.arange(4)).norm(dim=-1), x.norm(dim=-1))
 
 
 def test_the_block_leaves_the_residual_to_its_caller(block, x):
@@ -139,5 +139,5 @@ def test_pooling_looks_at_what_is_there():
 def test_unpacked_puts_rows_where_the_mask_is_true():
     mask = torch.tensor([[True, False, True], [False, True, False]])
     x = torch.arange(6.0).view(3, 2)
-    assert torch.equal(unpacked(x, mask)[mask], x)
-    assert not unpacked(x, mask)[~mask].any()
+    assert torch.equal(unpack(x, mask)[mask], x)
+    assert not unpack(x, mask)[~mask].any()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
 from mtbench.testing.inputs import TASKS, Generated, generated
 from mtbench_datasets.kuairand_pure import KuaiRandPure
@@ -26,7 +26,7 @@ def made(columns, folder, **config):
     """Build the input of these columns without the cache."""
     folder.mkdir(parents=True, exist_ok=True)
     input_ = FullGraph(FullGraphConfig(**config))
-    input_.build(interactions_of(columns), rows_of(columns), columns, folder)
+    input_.build(collect_interactions(columns), collect_rows(columns), columns, folder)
     return input_.open(folder)
 
 
@@ -57,7 +57,7 @@ def vectors(opened, seed, dtype=torch.float32):
 
 def plain_lightgcn(columns, batch, x_users, x_items):
     """LightGCN by its definition, over the visible positives that are not of the batch, on a dense matrix."""
-    counts, rows, positive = columns.counts, rows_of(columns), columns.positive()
+    counts, rows, positive = columns.counts, collect_rows(columns), columns.positive()
     held_out = range(counts["train"], counts["train"] + counts["valid"] + counts["test"])
     users, items = len(x_users), len(x_items)
     whole = torch.zeros(users + items, users + items, dtype=x_users.dtype)
@@ -100,7 +100,7 @@ def test_propagation_equals_dense_lightgcn_without_the_batch_s_edges(tmp_path_fa
         torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
 
 
-def seen(opened, seed, rows, taken):
+def count_seen(opened, seed, rows, taken):
     """Return what rows are given by propagation: their users' and items' vectors, in double precision.
 
     Sums over a matrix with other zeros are taken in another order, so they are equal up to rounding.
@@ -164,7 +164,7 @@ def test_nobody_sees_validation_or_test_labels(tmp_path_factory, seed, timed, wa
     for chosen in (everyone, rows):
         first, second = (seen(opened, seed, everyone, opened.take(chosen)) for opened in (before, after))
         assert torch.equal(first, second)
-    first, second = (opened.pooled(opened.take(everyone))[1] for opened in (before, after))
+    first, second = (opened.pool(opened.take(everyone))[1] for opened in (before, after))
     assert torch.equal(first, second)
 
 
@@ -175,7 +175,7 @@ def test_feature_models_see_no_label_of_a_row_s_own_part(tmp_path_factory, seed,
         return np.flatnonzero(opened.rows.folds == int(rng.integers(5)))
 
     before, after, rows = law_case(tmp_path_factory, seed, timed, warmup, rows_of_one_part)
-    first, second = (opened.pooled(opened.take(rows))[1] for opened in (before, after))
+    first, second = (opened.pool(opened.take(rows))[1] for opened in (before, after))
     torch.testing.assert_close(first, second, atol=1e-6, rtol=1e-6)
 
 
@@ -184,8 +184,8 @@ def test_pooled_numbers_are_the_propagated_vectors_of_the_other_parts(tmp_path):
         "generated", Generated(generated(np.random.default_rng(3), 150, USERS, ITEMS)), Split(by="time"), source=""
     )
     opened = made(columns, tmp_path, width=3, folds=4, seed=7)
-    events, everyone = interactions_of(columns), torch.arange(150)
-    numbers = opened.pooled(opened.take(everyone))[1]
+    events, everyone = collect_interactions(columns), torch.arange(150)
+    numbers = opened.pool(opened.take(everyone))[1]
     assert numbers.shape == (150, len(opened.features()[1])) == (150, 7)
     generator = torch.Generator().manual_seed(7)
     x = torch.cat(
@@ -217,26 +217,26 @@ def test_a_pickled_input_gives_the_same(tmp_path):
     again = pickle.loads(pickle.dumps(opened)).to("cpu")  # noqa: S301
     rows = torch.arange(0, 80, 3)
     assert torch.equal(seen(opened, 0, rows, opened.take(rows)), seen(again, 0, rows, again.take(rows)))
-    assert torch.equal(opened.pooled(opened.take(rows))[1], again.pooled(again.take(rows))[1])
+    assert torch.equal(opened.pool(opened.take(rows))[1], again.pool(again.take(rows))[1])
     assert again.spec[:4] == opened.spec[:4] == (USERS, ITEMS, len(TASKS), len(set(_pairs(columns))))
 
 
 def _pairs(columns):
-    events = interactions_of(columns)
+    events = collect_interactions(columns)
     return zip(events.user.tolist(), events.item.tolist(), strict=True)
 
 
 def test_a_table_without_positives_to_see_gives_zeros(tmp_path):
     table = generated(np.random.default_rng(0), 60, USERS, ITEMS)
     columns = prepare("generated", Generated(table), Split(by="time"), source="")
-    events = interactions_of(columns)
+    events = collect_interactions(columns)
     none = type(events)(
         **{name: value[:0] if isinstance(value, np.ndarray) else value for name, value in vars(events).items()}
     )
     input_ = FullGraph(FullGraphConfig())
-    input_.build(none, rows_of(columns), columns, tmp_path)
+    input_.build(none, collect_rows(columns), columns, tmp_path)
     opened = input_.open(tmp_path)
-    assert not opened.pooled(opened.take(torch.arange(60)))[1].any()
+    assert not opened.pool(opened.take(torch.arange(60)))[1].any()
     x_users, x_items = vectors(opened, 0)
     users, items = opened.spec.graph.propagate(x_users, x_items, opened.take(torch.arange(60)), LAYERS)
     torch.testing.assert_close(users, x_users / (LAYERS + 1))
@@ -248,7 +248,7 @@ def test_kuairand_propagates_as_scipy_does(tmp_path):
     dataset = KuaiRandPure(KuaiRandPure.Config())
     columns = prepare("kuairand-pure", dataset, dataset.split, source="full-graph")
     opened = made(columns, tmp_path)
-    events, spec = interactions_of(columns), opened.spec
+    events, spec = collect_interactions(columns), opened.spec
     batch = torch.from_numpy(np.random.default_rng(0).permutation(columns.counts["train"])[:2048])
     other = ~np.isin(events.row, batch.numpy())
     ends = events.user[other], spec.users + events.item[other]

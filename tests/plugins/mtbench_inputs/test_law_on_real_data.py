@@ -14,7 +14,7 @@ import torch
 from mtbench.data.dataset import DatasetConfig
 from mtbench.data.sources import locate
 from mtbench.errors import MTBenchError
-from mtbench.inputs.interactions import EARLIER, interactions_of, rows_of
+from mtbench.inputs.interactions import EARLIER, collect_interactions, collect_rows
 from mtbench.testing.inputs import InMemory, changed_by_the_future
 from mtbench_datasets.anime import Anime
 from mtbench_datasets.epinions import Epinions
@@ -137,7 +137,7 @@ def test_no_text_depends_on_a_label(name, tmp_path):
 def built(columns, folder):
     folder.mkdir()
     input_ = FullGraph(FullGraphConfig())
-    input_.build(interactions_of(columns), rows_of(columns), columns, folder)
+    input_.build(collect_interactions(columns), collect_rows(columns), columns, folder)
     return input_.open(folder)
 
 
@@ -183,7 +183,5 @@ def test_no_row_is_given_vectors_of_its_own_part_of_the_full_graph(name, tmp_pat
         )
         own = before.rows.folds == 1
         for rows, equal in ((own, True), (~own, False)):
-            first, second = (
-                opened.pooled(opened.take(torch.nonzero(rows).squeeze(1)))[1] for opened in (before, after)
-            )
+            first, second = (opened.pool(opened.take(torch.nonzero(rows).squeeze(1)))[1] for opened in (before, after))
             assert torch.allclose(first, second, atol=1e-5) == equal

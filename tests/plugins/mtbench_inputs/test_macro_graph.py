@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs import Rows
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
 from mtbench.testing.inputs import TASKS, Generated, changed_by_the_future, generated, given
 from mtbench_datasets.kuairand_pure import KuaiRandPure
@@ -113,7 +113,7 @@ def test_a_graph_made_of_the_row_s_own_chunk_is_caught(tmp_path):
 def test_on_kuairand_rows_are_given_the_same_without_the_later_events(tmp_path):
     dataset = KuaiRandPure(KuaiRandPure.Config())
     columns = prepare("kuairand-pure", dataset, dataset.split, source="test")
-    events, rows = interactions_of(columns), rows_of(columns)
+    events, rows = collect_interactions(columns), collect_rows(columns)
     everything = torch.arange(len(rows.user))
 
     def taken(name, kept):
@@ -145,7 +145,7 @@ def plain_score(scheme, done):
 
 def plain_events(columns, chunk, tasks):
     """Return (user, item, chunk, tasks done) of what a row of this chunk may see, in order."""
-    counts, rows, positive = columns.counts, rows_of(columns), columns.positive()
+    counts, rows, positive = columns.counts, collect_rows(columns), columns.positive()
     held_out = range(counts["train"], counts["train"] + counts["valid"] + counts["test"])
     seen = [row for row in range(len(rows.user)) if rows.chunk[row] < chunk and row not in held_out]
     seen.sort(key=lambda row: (rows.chunk[row], rows.time[row], row))
@@ -206,7 +206,7 @@ def test_rows_are_given_what_a_plain_count_finds(scheme, snapshots, tmp_path):
     for seed, columns in islice(some_columns(), 100):
         snapshots.clear()
         parts = given(macro_graph(counts="raw", **SCHEMES[scheme]), columns, tmp_path / str(seed))
-        rows, tasks = rows_of(columns), SCHEMES[scheme].get("tasks", TASKS)
+        rows, tasks = collect_rows(columns), SCHEMES[scheme].get("tasks", TASKS)
         for chunk in np.unique(rows.chunk):
             macro = snapshots[chunk]
             scores, weights, counts = plain_graph(scheme, columns, chunk, macro, tasks)
@@ -307,7 +307,7 @@ def test_a_column_gives_the_macro_nodes_of_all_items_seen_or_not(tmp_path):
 def test_metis_puts_every_seen_node_into_a_part(snapshots, tmp_path):
     columns = columns_of(generated(np.random.default_rng(3), 200, 20, 15))
     parts = given(macro_graph(clustering="metis", counts="raw", scores="binary"), columns, tmp_path / "made")
-    events = interactions_of(columns)
+    events = collect_interactions(columns)
     for chunk, macro in enumerate(snapshots):
         seen = events.chunk < chunk
         assert set(np.flatnonzero(macro["user"])) == set(events.user[seen])
@@ -325,7 +325,7 @@ def test_metis_puts_every_seen_node_into_a_part(snapshots, tmp_path):
 
 
 def events_user(columns, row):
-    return int(rows_of(columns).user[row])
+    return int(collect_rows(columns).user[row])
 
 
 # features for any model

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
 from mtbench.testing.inputs import Generated, InMemory, generated
 from mtbench.testing.inputs import given as given_to
@@ -64,7 +64,7 @@ def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
         given_to(Rates(RatesConfig()), source.prepared(Split(by="time")), tmp_path / name)["numbers"]
         for name, source in (("without", dataset), ("with", with_past))
     )
-    rows = rows_of(with_past.prepared(Split(by="time")))
+    rows = collect_rows(with_past.prepared(Split(by="time")))
     first = np.flatnonzero((rows.user == rows.user[table.user.to_numpy().argmin()]) & (rows.chunk == 0))
     assert len(first)
     np.testing.assert_allclose(
@@ -78,9 +78,9 @@ def test_any_model_is_given_the_numbers_by_name(tmp_path):
     columns = Generated(generated(np.random.default_rng(3), 150, 8, 6)).prepared(Split(by="time"))
     input_ = Rates(RatesConfig())
     tmp_path.joinpath("input").mkdir()
-    input_.build(interactions_of(columns), rows_of(columns), columns, tmp_path / "input")
+    input_.build(collect_interactions(columns), collect_rows(columns), columns, tmp_path / "input")
     opened = input_.open(tmp_path / "input")
-    lists, numbers = opened.pooled(opened.take(torch.arange(150)))
+    lists, numbers = opened.pool(opened.take(torch.arange(150)))
     assert not lists
     assert numbers.isfinite().all()
     sizes, names = opened.features()

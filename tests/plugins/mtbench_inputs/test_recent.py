@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
-from mtbench.inputs.interactions import rows_of
+from mtbench.inputs.interactions import collect_rows
 from mtbench.schema import Split
 from mtbench.testing.inputs import TASKS, Generated, generated
 from mtbench.testing.inputs import given as given_to
@@ -21,7 +21,7 @@ from mtbench_inputs.recent import Recent, RecentConfig
 
 def plain_history(columns, length):
     """The last positives of each row's user, event by event."""
-    rows, positive = rows_of(columns), columns.positive()
+    rows, positive = collect_rows(columns), columns.positive()
     span = rows.time.max() - rows.time.min() or 1
     trained = columns.counts["train"]
     histories = []
@@ -62,7 +62,7 @@ def test_items_come_with_their_features_as_first_learned(tmp_path, timed, warmup
     table = generated(rng, 150, 5, 60, timed=timed)
     table["shelf"] = rng.integers(6, size=150)  # an item's shelf changes
     columns = Generated(table).prepared(Split(by="time" if timed else "random"), warmup=warmup)
-    rows, counts = rows_of(columns), columns.counts
+    rows, counts = collect_rows(columns), columns.counts
     input_ = Recent(RecentConfig(length=6, features=True))
     input_.build(*_made_from(columns), tmp_path)
     opened = input_.open(tmp_path)
@@ -99,7 +99,7 @@ def test_a_pooled_history_is_the_list_and_the_counts(tmp_path):
     opened = input_.open(tmp_path)
     rows = torch.arange(150)
     taken = opened.take(rows)
-    lists, counts = opened.pooled(taken)
+    lists, counts = opened.pool(taken)
     items = lists["recent items"]
     for row in range(150):
         mine = items.values[items.offsets[row] : items.offsets[row + 1]]
@@ -112,9 +112,9 @@ def test_a_pooled_history_is_the_list_and_the_counts(tmp_path):
 
 
 def _made_from(columns):
-    from mtbench.inputs.interactions import interactions_of  # noqa: PLC0415
+    from mtbench.inputs.interactions import collect_interactions  # noqa: PLC0415
 
-    return interactions_of(columns), rows_of(columns), columns
+    return collect_interactions(columns), collect_rows(columns), columns
 
 
 @pytest.mark.skipif("MTBENCH_DATA" not in os.environ, reason="MTBENCH_DATA is not set")

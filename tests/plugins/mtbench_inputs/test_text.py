@@ -19,7 +19,7 @@ from mtbench.data.dataset import DatasetConfig
 from mtbench.data.prepare import prepare
 from mtbench.data.sources import locate
 from mtbench.errors import MTBenchError
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
 from mtbench.testing.inputs import Generated, generated
 from mtbench.testing.inputs import given as given_to
@@ -157,14 +157,14 @@ def test_building_twice_writes_the_same_bytes(tmp_path):
     _, columns = columns_of([f"title {item}" for item in range(9)])
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        Text(HASHED).build(interactions_of(columns), rows_of(columns), columns, tmp_path / name)
+        Text(HASHED).build(collect_interactions(columns), collect_rows(columns), columns, tmp_path / name)
     for file in ("vectors.npy", "line.npy"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 def test_a_feature_model_gets_the_vector_as_numeric_columns(tmp_path):
     _, columns = columns_of([f"title {item}" for item in range(9)])
-    Text(HASHED).build(interactions_of(columns), rows_of(columns), columns, tmp_path)
+    Text(HASHED).build(collect_interactions(columns), collect_rows(columns), columns, tmp_path)
     opened = Text(HASHED).open(tmp_path)
     given_columns = columns.with_inputs({"text": opened}, {"text": opened})
     assert given_columns.spec.inputs["text"].width == 32
