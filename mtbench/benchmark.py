@@ -81,7 +81,7 @@ class Benchmark(Settings):
         content["budget"] = self.sweep.model_dump(mode="json", include=set(BUDGET))
         return BenchmarkPart(name=self.name, sha256=hash_json(content))
 
-    def frozen(self, dataset: str) -> Frozen | None:
+    def find_frozen(self, dataset: str) -> Frozen | None:
         """Return the conditions on a dataset, None if it is none of the benchmark's."""
         return next((frozen for frozen in self.datasets if frozen.dataset.name == dataset), None)
 
@@ -135,18 +135,18 @@ class Benchmark(Settings):
         config = validate(registry.resolve("model", model.name).Config, model.settings, self.name, ("model",))
         return config.model_dump(mode="json")
 
-    def allowed(self, dataset: str, model: str, kind: RowKind, registry: Registry) -> list[dict[str, JsonValue]]:
+    def list_allowed(self, dataset: str, model: str, kind: RowKind, registry: Registry) -> list[dict[str, JsonValue]]:
         """Return the settings that a model may have, searched ones aside: the defaults, and those of entries."""
-        frozen = self.frozen(dataset)
+        frozen = self.find_frozen(dataset)
         if frozen is None:
             return []
         rows = [row for row in self.rows([dataset]) if row.entry.model.name == model and row.kind == kind]
         plain = BenchmarkRow(frozen, BenchmarkEntry(model=Component(name=model)), kind)
         return [self.settings(row, registry) for row in (plain, *rows)]
 
-    def violations(self, recipe: Recipe) -> list[str]:
+    def list_violations(self, recipe: Recipe) -> list[str]:
         """Return in what a record's recipe departs from the conditions, each with its place."""
-        frozen = self.frozen(recipe.dataset.name)
+        frozen = self.find_frozen(recipe.dataset.name)
         if frozen is None:
             return [f"dataset: '{recipe.dataset.name}' is none of the benchmark's"]
         budget = recipe.budget
@@ -161,20 +161,20 @@ class Benchmark(Settings):
         pairs: list[tuple[str, object, object]] = [
             ("benchmark", self.part.model_dump(), recipe.benchmark and recipe.benchmark.model_dump()),
             ("dataset.version", frozen.version, recipe.dataset.version),
-            *_each("dataset.settings", frozen.dataset.settings, recipe.dataset.settings),
-            *_each("dataset.files", frozen.files, recipe.dataset.files, exact=True),
-            *_each("split.settings", frozen.split.model_dump(mode="json"), recipe.split.settings, exact=True),
-            *_each("split.fingerprints", frozen.fingerprints, recipe.split.fingerprints),
-            *_each("tasks", frozen.tasks, {task.name: task.primary for task in recipe.tasks}, exact=True),
-            *_each("metrics", frozen.metrics, {name: metric.version for name, metric in recipe.metrics.items()}),
+            *_pair_values("dataset.settings", frozen.dataset.settings, recipe.dataset.settings),
+            *_pair_values("dataset.files", frozen.files, recipe.dataset.files, exact=True),
+            *_pair_values("split.settings", frozen.split.model_dump(mode="json"), recipe.split.settings, exact=True),
+            *_pair_values("split.fingerprints", frozen.fingerprints, recipe.split.fingerprints),
+            *_pair_values("tasks", frozen.tasks, {task.name: task.primary for task in recipe.tasks}, exact=True),
+            *_pair_values("metrics", frozen.metrics, {name: metric.version for name, metric in recipe.metrics.items()}),
             ("inputs.warmup", frozen.warmup, recipe.inputs.warmup),
             ("seeds", list(self.seeds), recipe.seeds),
-            *_each("training", kept if recipe.training else {}, recipe.training),
+            *_pair_values("training", kept if recipe.training else {}, recipe.training),
         ]
         if self.balancer and recipe.balancer and "balancer" not in budget.space:
             pairs.append(("balancer", self.balancer, recipe.balancer.name))
         if budget.kind == "tuned":
-            pairs += _each("budget", self.sweep.model_dump(include=set(BUDGET)), budget.model_dump())
+            pairs += _pair_values("budget", self.sweep.model_dump(include=set(BUDGET)), budget.model_dump())
         return [
             f"{place}: the benchmark has {show_value(wanted)}, the record {show_value(recorded)}"
             for place, wanted, recorded in pairs
@@ -196,7 +196,7 @@ class BenchmarkRow(NamedTuple):
         same = ["same inputs"] if self.entry.same_inputs else []
         return ", ".join([self.entry.model.name, *settings, *same, *([self.kind] if self.kind == "tuned" else [])])
 
-    def found(self, records: Iterable[Record], part: BenchmarkPart, settings: Mapping[str, JsonValue]) -> Record | None:
+    def find(self, records: Iterable[Record], part: BenchmarkPart, settings: Mapping[str, JsonValue]) -> Record | None:
         """Return a record of this row, whoever's code made it; ``settings`` are the model's complete ones."""
         pooled = [one.name for one in self.frozen.give] if self.entry.same_inputs else []
         for record in records:
@@ -217,7 +217,7 @@ class BenchmarkRow(NamedTuple):
         return None
 
 
-def _each(
+def _pair_values(
     place: str, wanted: Mapping[str, object], recorded: Mapping[str, object], *, exact: bool = False
 ) -> list[tuple[str, object, object]]:
     """Return what is wanted beside what was recorded, key by key; what is not wanted counts where it must be exact."""

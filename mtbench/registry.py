@@ -116,7 +116,7 @@ class Registry:
         Warns about broken plugins and raises MTBenchError for the registry's problems unless ``check`` is off.
         """
         registry = cls()
-        points = {(_owner(point), point.value): point for point in metadata.entry_points(group="mtbench")}
+        points = {(_read_owner(point), point.value): point for point in metadata.entry_points(group="mtbench")}
         for ((distribution, version), module), point in sorted(points.items()):
             registry._add(Plugin(module, distribution, version), point.load)
         listed = [Path(name) for name in os.environ.get("MTBENCH_PLUGINS", "").split(os.pathsep) if name]
@@ -145,19 +145,19 @@ class Registry:
 
     def registrations(self, kind: PluginKind) -> list[Registration]:
         """Return what is registered as ``kind``, by name."""
-        return sorted(self._of(kind).values(), key=lambda registration: registration.name)
+        return sorted(self._get_all(kind).values(), key=lambda registration: registration.name)
 
     def registered(self, kind: PluginKind) -> list[str]:
         """Return the registered names in the order of their registration."""
-        return list(self._of(kind))
+        return list(self._get_all(kind))
 
     def names(self, kind: PluginKind) -> list[str]:
         """Return the registered names, sorted."""
-        return sorted(self._of(kind))
+        return sorted(self._get_all(kind))
 
     def defaults(self, kind: PluginKind) -> list[str]:
         """Return the names that an experiment takes which names none of this kind, in the order of registration."""
-        return [registration.default for registration in self._of(kind).values() if registration.default]
+        return [registration.default for registration in self._get_all(kind).values() if registration.default]
 
     def default(self, kind: PluginKind) -> Component:
         """Return the one default of a kind. Raises MTBenchError if there is none, or more than one."""
@@ -174,7 +174,7 @@ class Registry:
 
         Raises MTBenchError for an unknown name or a cutoff that is no positive integer.
         """
-        known = self._of(kind)
+        known = self._get_all(kind)
         if name in known:
             return known[name]
         stem, _, cutoff = name.rpartition("@")
@@ -247,7 +247,7 @@ class Registry:
 
         callbacks: list[Callback] = []
         for plugin in self._observers("mtbench_callbacks"):
-            with _reporting(plugin, "mtbench_callbacks"):
+            with _report_failure(plugin, "mtbench_callbacks"):
                 own = [
                     callback
                     for result in self._call(plugin, "mtbench_callbacks", experiment=experiment)
@@ -261,10 +261,10 @@ class Registry:
     def record_written(self, record: Record, path: Path) -> None:
         """Tell all plugins of a new record; a plugin that fails is reported."""
         for plugin in self._observers("mtbench_record_written"):
-            with _reporting(plugin, "mtbench_record_written"):
+            with _report_failure(plugin, "mtbench_record_written"):
                 self._call(plugin, "mtbench_record_written", record=record, path=path)
 
-    def _of(self, kind: PluginKind) -> dict[str, Registration]:
+    def _get_all(self, kind: PluginKind) -> dict[str, Registration]:
         if kind not in self._registrations:
             raise MTBenchError(
                 f"there is no kind '{kind}'{suggest(kind, PLUGIN_KINDS)}; known kinds: {', '.join(PLUGIN_KINDS)}"
@@ -288,7 +288,7 @@ class Registry:
                 if self._manager.is_registered(module):
                     raise MTBenchError("another distribution has the same plugin module; uninstall one of them")  # noqa: TRY301
                 self._manager.register(module, str(plugin))
-                plugin = replace(plugin, hooks=self._hooks(module, plugin))
+                plugin = replace(plugin, hooks=self._list_hooks(module, plugin))
                 for kind in PLUGIN_KINDS:
                     self._call(plugin, f"mtbench_{kind}s", register=partial(_register, collected, kind, plugin))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin never takes the tool down
@@ -303,7 +303,7 @@ class Registry:
                     f"'{new.target}' of plugin {plugin}; rename one of them or remove one plugin"
                 )
 
-    def _hooks(self, module: object, plugin: Plugin) -> tuple[str, ...]:
+    def _list_hooks(self, module: object, plugin: Plugin) -> tuple[str, ...]:
         known = [name for name in vars(hookspecs) if name.startswith("mtbench_")]
         hooks = []
         for caller in self._manager.get_hookcallers(module) or ():
@@ -317,7 +317,7 @@ class Registry:
         return tuple(hooks)
 
 
-def _owner(point: metadata.EntryPoint) -> tuple[str, str]:
+def _read_owner(point: metadata.EntryPoint) -> tuple[str, str]:
     assert point.dist is not None
     return str(point.dist.name), str(point.dist.version)  # both are missing where the metadata is damaged
 
@@ -352,7 +352,7 @@ def _is_of_kind(cls: type, kind: PluginKind) -> bool:
 
 
 @contextmanager
-def _reporting(plugin: Plugin, hook: str) -> Iterator[None]:
+def _report_failure(plugin: Plugin, hook: str) -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):
             yield

@@ -94,7 +94,7 @@ def list_problems(error: ValidationError, path: Sequence[str | int] = ()) -> lis
     problems = error.errors(include_url=False)
     inner = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
     return [
-        join_path((*path, *problem["loc"])) + _message(problem)
+        join_path((*path, *problem["loc"])) + _write_message(problem)
         for problem in problems
         if not (problem["type"] == "too_short" and problem["loc"] in inner)
     ]
@@ -123,7 +123,7 @@ _EXPECTED = {
 }
 
 
-def _message(problem: Any) -> str:
+def _write_message(problem: Any) -> str:
     kind, value, text = problem["type"], problem["input"], str(problem["msg"])
     if kind in {"unknown_key", "value_error"}:
         return text.removeprefix("Value error, ")

@@ -115,7 +115,7 @@ def measured(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
     torch.manual_seed(0)
     network = model.cls(model.config, columns.spec)
     rows = training.rows_per_step
-    flops = 3 * rows * efficiency.flops_per_row(network, columns.train.take(torch.arange(256)))
+    flops = 3 * rows * efficiency.count_flops_per_row(network, columns.train.take(torch.arange(256)))
 
     def module(batch_size: int) -> Clocked:
         settings = training.model_copy(update={"batch_size": batch_size})

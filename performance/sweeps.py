@@ -21,10 +21,10 @@ from sheets import Sheet, publish
 
 from mtbench.experiment import load_experiment
 from mtbench.registry import Registry
-from mtbench.tuning.history import History, history
-from mtbench.tuning.space import stored
+from mtbench.tuning.history import History, read_history
+from mtbench.tuning.space import to_stored
 from mtbench.tuning.studies import Storage
-from mtbench.tuning.sweep import Crew, launcher_of, make_studies, worker_command
+from mtbench.tuning.sweep import Crew, make_launcher, make_studies, worker_command
 from mtbench.tuning.trials import SweepPlan
 from mtbench.tuning.worker import work
 
@@ -70,13 +70,13 @@ def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[Hist
     storage = f"sqlite:///{folder}/sweep.db"
     studies = make_studies(sweep_plan, Storage(storage, asked.sweep.heartbeat), "bench")
     if workers:
-        command, launcher = worker_command("bench", folder, ()), launcher_of(asked, registry, "bench")
+        command, launcher = worker_command("bench", folder, ()), make_launcher(asked, registry, "bench")
         Crew(launcher, command, storage, workers, folder / "workers").work(studies, lambda _: None)
     else:
         work("bench", storage, folder)
     trials = studies[0].trials()
     seconds = max(each.datetime_complete for each in trials) - min(each.datetime_start for each in trials)
-    return history(studies[0]), seconds.total_seconds()
+    return read_history(studies[0]), seconds.total_seconds()
 
 
 def grid(
@@ -91,9 +91,9 @@ def grid(
         "bench/shared-bottom", candidate.made_of, asked, candidate.space.defaults()
     )
     for rate, width in cells:
-        study.study.enqueue_trial({"training.learning_rate": rate, "model.bottom_layers": stored([width])})
+        study.study.enqueue_trial({"training.learning_rate": rate, "model.bottom_layers": to_stored([width])})
     work("bench", str(study.place), folder)
-    return history(study)
+    return read_history(study)
 
 
 def auc(found: History) -> float:

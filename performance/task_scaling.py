@@ -70,13 +70,15 @@ def measured(
     seconds: list[list[tuple[float, float]]] = [[] for _ in cases]
     for _ in range(rounds):
         for (_, _, model, batch), found in zip(track(cases, "measuring"), seconds, strict=True):
-            found.append((efficiency.step(model, batch, passes=3), efficiency.latency(model, batch, passes=3)))
+            found.append(
+                (efficiency.measure_step(model, batch, passes=3), efficiency.measure_latency(model, batch, passes=3))
+            )
     return [
         {
             "model": name,
             "tasks": count,
-            "parameters": efficiency.parameters(model),
-            "flops": efficiency.flops_per_row(model, batch),
+            "parameters": efficiency.count_parameters(model),
+            "flops": efficiency.count_flops_per_row(model, batch),
             "step": 1000 * statistics.median(step for step, _ in found),
             "inference": 1000 * statistics.median(inference for _, inference in found),
         }

@@ -20,7 +20,7 @@ from mtbench.evaluation.evaluate import evaluate, version
 from mtbench.files import hash_file
 from mtbench.provenance import find_engine
 from mtbench.record import store
-from mtbench.training.efficiency import environment
+from mtbench.training.efficiency import describe_environment
 from mtbench.validation import show_value
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _find_departures(record: Record, registry: Registry, known: Path) -> list[st
     if Path(part.name).name != part.name or not path.is_file():
         return [f"recipe.benchmark: there is no benchmark '{part.name}' in {known}"]
     benchmark = benchmarks.load(str(path))
-    return [*benchmark.violations(record.recipe), *_find_hand_set(record, benchmark, registry)]
+    return [*benchmark.list_violations(record.recipe), *_find_hand_set(record, benchmark, registry)]
 
 
 def _find_hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> list[str]:
@@ -151,7 +151,7 @@ def _find_hand_set(record: Record, benchmark: Benchmark, registry: Registry) -> 
     if model.name not in registry.names("model") or registry.provenance("model", model.name) != model.provenance:
         return []
     complete = recipe.engine == find_engine()  # other code may not have had all of today's settings
-    allowed = benchmark.allowed(recipe.dataset.name, model.name, recipe.budget.kind, registry)
+    allowed = benchmark.list_allowed(recipe.dataset.name, model.name, recipe.budget.kind, registry)
     own = [
         {
             name: value
@@ -272,7 +272,7 @@ def _check_predictions(record: Record, table: pa.Table, registry: Registry) -> C
     if results.seeds != recipe.seeds:
         reasons.append(f"predictions: of seeds {results.seeds}, in the record {recipe.seeds}")
         raise MTBenchError("\n".join(reasons))
-    here_now = environment()
+    here_now = describe_environment()
     same = all(here_now.get(name) == record.measured.environment.get(name) for name in SAME_PLATFORM)
     tolerance = 0.0 if same else ROUNDING
     difference, differing = _compare_values(record, results, tolerance)

@@ -106,11 +106,11 @@ def worker(
     """Join a sweep that was started here or elsewhere, and work on its trials until all are done."""
     use_plugins(plugin)
     from mtbench.tuning.sweep import default_storage  # noqa: PLC0415
-    from mtbench.tuning.worker import ending_with_parent, work  # noqa: PLC0415
+    from mtbench.tuning.worker import end_with_parent, work  # noqa: PLC0415
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
 
-    with redirect_stdout(sys.stderr), ending_with_parent() if attached else nullcontext():
+    with redirect_stdout(sys.stderr), end_with_parent() if attached else nullcontext():
         count = work(name, storage or default_storage(folder, name), folder / name, say=say)
     typer.echo(f"{count} trials")

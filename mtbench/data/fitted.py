@@ -79,7 +79,7 @@ class Fitted:
             if standard.missing:
                 yield f"{name} missing"
 
-    def encode(self) -> Iterator[Encoded]:
+    def encode_blocks(self) -> Iterator[Encoded]:
         """Return all rows, block by block, in the order of the table."""
         starts = dict.fromkeys(self.raw.listed, 0)
         for rows in blocks(self.raw.rows):

@@ -102,7 +102,7 @@ def _build(
     with cache.writing():
         store = Store(folder, fitted, of_rows, earlier)
         with ThreadPoolExecutor() as pool:
-            for encoded in read_ahead(fitted.encode(), pool):
+            for encoded in read_ahead(fitted.encode_blocks(), pool):
                 collected = pool.submit(content.add, encoded)
                 store.add(encoded)
                 collected.result()

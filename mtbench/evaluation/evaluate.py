@@ -40,7 +40,7 @@ def kinds(metric: AnyMetric) -> tuple[str, ...]:
     return names
 
 
-def grouped(metric: AnyMetric) -> bool:
+def takes_groups(metric: AnyMetric) -> bool:
     """Return whether the metric takes the group of each row."""
     return bool(getattr(metric, "grouped", False))
 
@@ -80,7 +80,7 @@ def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array
     preds, target = _tensor(preds), _tensor(target)
     if not isinstance(metric, Metric) and kinds(metric) == (DEFAULT,):
         target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
-    if grouped(metric):
+    if takes_groups(metric):
         metric.update(preds, target, indexes=None if groups is None else _tensor(groups))
     else:
         metric.update(preds, target)

@@ -41,7 +41,7 @@ _SCHEMA_1 = pa.schema(
 )
 
 
-def table(
+def make_table(
     seed: int,
     split: str,
     tasks: Sequence[str],

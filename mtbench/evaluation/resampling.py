@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mtbench.errors import MTBenchError
-from mtbench.evaluation.evaluate import grouped, score, take
+from mtbench.evaluation.evaluate import score, take, takes_groups
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
 from mtbench.evaluation.replicates import Replicates, TaskReplicates
 
@@ -75,13 +75,13 @@ def resample(
         draws=hashlib.sha256(ids.tobytes() + draw(len(ids), COUNT - 1).tobytes()).hexdigest(),
         count=count,
         tasks={
-            task.name: TaskReplicates(metric=task.primary, values=_rounded(totals[task.name] / len(seeds)))
+            task.name: TaskReplicates(metric=task.primary, values=_round(totals[task.name] / len(seeds)))
             for task in valued
         },
     )
 
 
-def _rounded(values: np.ndarray) -> list[float | None]:
+def _round(values: np.ndarray) -> list[float | None]:
     return [float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None for value in values]
 
 
@@ -98,7 +98,7 @@ def _value(metric: torchmetrics.Metric, rows: pa.Table, column: str, ids: np.nda
             fast = taken.resampler()
         except UndefinedMetricError:
             return lambda _: math.nan
-    own = fast or _repeating(metric, preds, target, groups)
+    own = fast or _repeat_rows(metric, preds, target, groups)
 
     def value(drawn: np.ndarray) -> float:
         times = drawn[cluster]
@@ -110,12 +110,14 @@ def _value(metric: torchmetrics.Metric, rows: pa.Table, column: str, ids: np.nda
     return value
 
 
-def _repeating(metric: torchmetrics.Metric, preds: np.ndarray, target: np.ndarray, groups: np.ndarray | None) -> Value:
+def _repeat_rows(
+    metric: torchmetrics.Metric, preds: np.ndarray, target: np.ndarray, groups: np.ndarray | None
+) -> Value:
     """Return the slow way: rows are repeated, and each copy of a group is a group of its own."""
 
     def value(times: np.ndarray) -> float:
         index = np.repeat(np.arange(len(times)), times)
-        if groups is None or not grouped(metric):
+        if groups is None or not takes_groups(metric):
             return score(metric, preds[index], target[index])
         copy = np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)
         return score(metric, preds[index], target[index], groups[index] * (times.max() + 1) + copy)

@@ -99,14 +99,14 @@ def examples(tasks: Sequence[Task] = TASKS, inputs: Sequence[Component] = ()) ->
     Inputs are found as in any run: by the names that installed plugins and ``MTBENCH_PLUGINS`` register. Raises
     MTBenchError for an unknown name or setting.
     """
-    return _examples(tuple(tasks), tuple(component.model_dump_json() for component in inputs))
+    return _make_examples(tuple(tasks), tuple(component.model_dump_json() for component in inputs))
 
 
 @cache
-def _examples(tasks: tuple[Task, ...], inputs: tuple[str, ...]) -> Columns:
-    with mock.patch.dict(os.environ, MTBENCH_CACHE=_folder().name):
+def _make_examples(tasks: tuple[Task, ...], inputs: tuple[str, ...]) -> Columns:
+    with mock.patch.dict(os.environ, MTBENCH_CACHE=_make_folder().name):
         if not inputs:
-            return InMemory(table(tasks), schema(tasks)).prepared(SPLIT)
+            return InMemory(table(tasks), schema(tasks)).prepare(SPLIT)
         registry = Registry.load()
         asked = {}
         for text in inputs:
@@ -115,9 +115,9 @@ def _examples(tasks: tuple[Task, ...], inputs: tuple[str, ...]) -> Columns:
             config = validate(cls.Config, component.settings, f"input '{component.name}'")
             source = registry.provenance("input", component.name).sha256
             asked[component.name] = SourcedInput(cls(config), source)
-        return attach_inputs(_examples(tasks, ()), asked, {})
+        return attach_inputs(_make_examples(tasks, ()), asked, {})
 
 
 @cache
-def _folder() -> TemporaryDirectory[str]:
+def _make_folder() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="mtbench-examples-")

@@ -53,7 +53,7 @@ class InMemory(Dataset[DatasetConfig]):
         """Return the events, if there are any."""
         return self.earlier
 
-    def flipped(self, rows: np.ndarray) -> InMemory:
+    def flip(self, rows: np.ndarray) -> InMemory:
         """Return the dataset with the labels of some rows, given by their numbers, the other way round.
 
         A missing label becomes 0 or 1, in turn.
@@ -69,14 +69,14 @@ class InMemory(Dataset[DatasetConfig]):
             table = table.set_column(at, task.label, pc.if_else(pa.array(chosen), other, label))
         return InMemory(table, self._schema, self.earlier)
 
-    def prepared(self, split: Split, *, warmup: float = 0.0) -> Columns:
+    def prepare(self, split: Split, *, warmup: float = 0.0) -> Columns:
         """Return the columns of this dataset. Raises MTBenchError if it cannot be prepared."""
         content = pickle.dumps((self.table, self.earlier, self._schema.model_dump_json()))
         return prepare("in-memory", self, split, source=hashlib.sha256(content).hexdigest(), warmup=warmup)
 
 
 class Generated(InMemory):
-    """A table of :func:`generated`."""
+    """A table of :func:`generate_table`."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         schema = Schema(
@@ -90,7 +90,7 @@ class Generated(InMemory):
         super().__init__(table, schema)
 
 
-def generated(rng: np.random.Generator, rows: int, users: int, items: int, *, timed: bool = True) -> pd.DataFrame:
+def generate_table(rng: np.random.Generator, rows: int, users: int, items: int, *, timed: bool = True) -> pd.DataFrame:
     """Return a random table; some times are equal, and both classes of each task stand at both ends of time."""
     item, user = rng.integers(items, size=rows), rng.integers(users, size=rows)
     table = pd.DataFrame({"user": user, "item": item, "club": user % 2, "shelf": item % 3})
@@ -102,7 +102,7 @@ def generated(rng: np.random.Generator, rows: int, users: int, items: int, *, ti
     return table
 
 
-def given(input_: Input[Any], columns: Columns, folder: Path) -> dict[str, np.ndarray]:
+def give_input(input_: Input[Any], columns: Columns, folder: Path) -> dict[str, np.ndarray]:
     """Build an input without the cache and return what it gives to every row of the table."""
     folder.mkdir(parents=True)
     input_.build(collect_interactions(columns), collect_rows(columns), columns, folder)
@@ -110,16 +110,16 @@ def given(input_: Input[Any], columns: Columns, folder: Path) -> dict[str, np.nd
     return {name: part.numpy() for name, part in taken._asdict().items()}
 
 
-def changed_by_the_future(input_: Input[Any], dataset: InMemory, split: Split, chunk: int, folder: Path) -> list[str]:
+def find_leaks(input_: Input[Any], dataset: InMemory, split: Split, chunk: int, folder: Path) -> list[str]:
     """Flip every label in chunks from ``chunk`` on; return the parts of the input that changed for rows up to there.
 
     An input that keeps the law returns an empty list. Raises MTBenchError if the dataset cannot be prepared.
     """
-    before = dataset.prepared(split)
+    before = dataset.prepare(split)
     chunks = before.chunk()
     late = before.row_ids(before.everything())[chunks >= chunk]
-    after = dataset.flipped(late).prepared(split)
+    after = dataset.flip(late).prepare(split)
     assert np.array_equal(after.chunk(), chunks)
-    first, second = (given(input_, columns, folder / name) for name, columns in (("a", before), ("b", after)))
+    first, second = (give_input(input_, columns, folder / name) for name, columns in (("a", before), ("b", after)))
     rows = chunks <= chunk
     return [name for name, values in first.items() if not np.array_equal(values[rows], second[name][rows])]

@@ -36,7 +36,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def recorded(model: MultiTaskModel, batch: Batch) -> list[Tensor]:
+def record_weights(model: MultiTaskModel, batch: Batch) -> list[Tensor]:
     """Return the weights of one forward pass, those inside of attention too."""
     recorder = _Recorder()
     with sdpa_kernel(SDPBackend.MATH), recorder:  # the gradients are left on: without them attention may be fused
@@ -44,7 +44,7 @@ def recorded(model: MultiTaskModel, batch: Batch) -> list[Tensor]:
     return recorder.weights
 
 
-def spread(weights: Tensor, rows: int) -> float:
+def measure_spread(weights: Tensor, rows: int) -> float:
     """Return by how much weights vary over the rows at most.
 
     The dimension of the rows is the one that their number divides, be it joined with tokens or tasks before or after;

@@ -16,7 +16,7 @@ import torch
 
 from mtbench.data.batches import Batch, Ragged
 from mtbench.testing.examples import TASKS, examples, schema
-from mtbench.testing.mixtures import recorded, spread
+from mtbench.testing.mixtures import measure_spread, record_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ class ModelSuite:
         torch.manual_seed(seed)
         return self.model(self.model.Config(**{"wide": False, **self.settings}), columns.spec)
 
-    def trained(self, columns: Columns, steps: int, batch_size: int = 128) -> MultiTaskModel:
+    def train_model(self, columns: Columns, steps: int, batch_size: int = 128) -> MultiTaskModel:
         """Return a model trained by Adam and set to evaluation."""
         model = self.build(columns).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -108,7 +108,7 @@ class ModelSuite:
         """Values that training never saw have code 0; lists and histories may be empty, for a whole batch too."""
         columns = self.columns()
         model = self.build(columns)
-        batch = unknown(columns)
+        batch = make_unknown(columns)
         for mode in (True, False):
             logits = model.train(mode)(batch)
             assert logits.isfinite().all(), (
@@ -126,7 +126,7 @@ class ModelSuite:
     def test_trains_every_parameter(self) -> None:
         """A parameter without gradient is a layer that was forgotten in ``forward`` or never registered."""
         columns = self.columns()
-        model = self.trained(columns, steps=2).train()  # what starts at zero has let gradients through by then
+        model = self.train_model(columns, steps=2).train()  # what starts at zero has let gradients through by then
         model.zero_grad()
         batch = sample(columns.train, 512)
         torch.autograd.backward(model.loss(model(batch), batch).sum())
@@ -139,7 +139,7 @@ class ModelSuite:
     def test_predicts_a_row_alike_in_any_batch(self) -> None:
         """The batch size and the order of the rows change no prediction."""
         columns = self.columns()
-        model = self.trained(columns, steps=3)
+        model = self.train_model(columns, steps=3)
         batch = sample(columns.valid)
         order = torch.randperm(ROWS)
         with torch.no_grad():
@@ -174,7 +174,7 @@ class ModelSuite:
     def test_uses_every_input(self) -> None:
         """Each input that the model asks for changes its logits: rows are given those of others."""
         columns = self.columns()
-        model = self.trained(columns, steps=3)
+        model = self.train_model(columns, steps=3)
         batch = sample(columns.valid)
         for name, parts in batch.inputs.items():
             others = type(parts)(*(part.roll(1, 0) for part in parts))
@@ -204,7 +204,7 @@ class ModelSuite:
     def test_survives_a_checkpoint(self) -> None:
         """All that prediction needs is in ``state_dict``, in types that ``weights_only`` loads."""
         columns = self.columns()
-        model = self.trained(columns, steps=3)
+        model = self.train_model(columns, steps=3)
         file = io.BytesIO()
         torch.save(model.state_dict(), file)
         file.seek(0)
@@ -216,7 +216,7 @@ class ModelSuite:
     def test_learns(self) -> None:
         """On rows that it was not trained on, the model is better by far than the best constant."""
         columns = self.columns()
-        model = self.trained(columns, steps=100)
+        model = self.train_model(columns, steps=100)
         train, valid = (sample(rows, len(rows)) for rows in (columns.train, columns.valid))
         with torch.no_grad():
             loss = model.loss(model(valid), valid)
@@ -232,17 +232,17 @@ class ModelSuite:
         Weights that belong to no row, such as a learned mixture of layers, are not.
         """
         columns = self.columns()
-        model = self.trained(columns, steps=30)
-        for weights in recorded(model, sample(columns.valid)):
-            assert spread(weights, ROWS) > FLAT, (
+        model = self.train_model(columns, steps=30)
+        for weights in record_weights(model, sample(columns.valid)):
+            assert measure_spread(weights, ROWS) > FLAT, (
                 f"mixture weights of shape {tuple(weights.shape)} are the same for all rows of a batch"
             )
 
     def test_trains_its_networks_apart(self) -> None:
         """Experts that stay equal are one expert."""
-        model = self.trained(self.columns(), steps=30)
+        model = self.train_model(self.columns(), steps=30)
         seen: dict[tuple[Any, ...], str] = {}
-        for name, matrix in matrices(model):
+        for name, matrix in list_matrices(model):
             if matrix.min() < matrix.max():
                 key = (*matrix.shape, matrix.numpy().tobytes())
                 assert key not in seen, f"'{name}' and '{seen[key]}' are equal after training"
@@ -270,7 +270,7 @@ def best_constant(model: MultiTaskModel, rows: Batch) -> Tensor:
     return logits.detach()
 
 
-def unknown(columns: Columns) -> Batch:
+def make_unknown(columns: Columns) -> Batch:
     """Return rows of the first chunk, which have no history, with codes of unseen values and empty lists."""
     chunk = torch.from_numpy(columns.chunk()[: len(columns.train)].copy())
     batch = columns.train.take((chunk == 0).nonzero().squeeze(1)[:ROWS])
@@ -292,7 +292,7 @@ def require_finite_gradients(model: MultiTaskModel, batch: Batch, what: str) -> 
         )
 
 
-def matrices(model: MultiTaskModel) -> Iterator[tuple[str, Tensor]]:
+def list_matrices(model: MultiTaskModel) -> Iterator[tuple[str, Tensor]]:
     """Yield every weight matrix, those of a stack one by one."""
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:

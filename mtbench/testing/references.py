@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mtbench.testing.examples import TASKS, examples, schema
-from mtbench.testing.models import SOME, sample, unknown
+from mtbench.testing.models import SOME, make_unknown, sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class ReferenceSuite:
         chosen = self.tasks[:tasks]
         return examples(chosen, self.model.inputs(self.model.Config(**self.settings), schema(chosen)))
 
-    def fitted(self, columns: Columns, train: Batch | None = None, seed: int = 0) -> Reference:
+    def fit_model(self, columns: Columns, train: Batch | None = None, seed: int = 0) -> Reference:
         """Return the model fitted on the examples, or on other training rows."""
         model = self.model(self.model.Config(**self.settings), columns.spec, columns.schema, seed)
         model.fit(columns.train.whole() if train is None else train, columns.valid.whole())
@@ -55,22 +55,22 @@ class ReferenceSuite:
         """One task, two and so on to all of them, of every kind: finite values, some of them probabilities."""
         for count in range(1, len(self.tasks) + 1):
             columns = self.columns(count)
-            require_predictions(self.fitted(columns), sample(columns.valid))
+            require_predictions(self.fit_model(columns), sample(columns.valid))
 
     def test_predicts_a_single_row(self) -> None:
         """As serving does."""
         columns = self.columns()
-        require_predictions(self.fitted(columns), sample(columns.valid, 1))
+        require_predictions(self.fit_model(columns), sample(columns.valid, 1))
 
     def test_predicts_rows_of_which_nothing_is_known(self) -> None:
         """Values that training never saw have code 0; lists and histories may be empty, for a whole split too."""
         columns = self.columns()
-        require_predictions(self.fitted(columns), unknown(columns))
+        require_predictions(self.fit_model(columns), make_unknown(columns))
 
     def test_predicts_a_row_alike_in_any_batch(self) -> None:
         """The number and the order of the rows change no prediction."""
         columns = self.columns()
-        model, batch = self.fitted(columns), sample(columns.valid)
+        model, batch = self.fit_model(columns), sample(columns.valid)
         order = torch.randperm(len(batch))
         values = model.predict(batch)
         alone = np.concatenate([model.predict(batch.take(order[at : at + 1])) for at in range(16)])
@@ -80,7 +80,7 @@ class ReferenceSuite:
     def test_predicts_without_labels(self) -> None:
         """``predict`` gives the same values when labels and mask are withheld."""
         columns = self.columns()
-        model, batch = self.fitted(columns), sample(columns.valid)
+        model, batch = self.fit_model(columns), sample(columns.valid)
         nothing = torch.full_like(batch.labels, torch.nan)
         blind = replace(batch, labels=nothing, mask=nothing)
         assert np.array_equal(model.predict(batch), model.predict(blind)), "the predictions depend on the labels"
@@ -90,7 +90,7 @@ class ReferenceSuite:
         columns = self.columns()
         train, batch = columns.train.whole(), sample(columns.valid)
         garbled = replace(train, labels=torch.where(train.mask > 0, train.labels, 1 - train.labels))
-        first, second = (self.fitted(columns, rows).predict(batch) for rows in (train, garbled))
+        first, second = (self.fit_model(columns, rows).predict(batch) for rows in (train, garbled))
         assert np.array_equal(first, second), "the predictions depend on training labels that are masked"
 
     def test_fits_alike_each_time(self) -> None:
@@ -98,7 +98,7 @@ class ReferenceSuite:
         columns = self.columns()
         batch = sample(columns.valid)
         seeds = (0, 0) if self.model.seeded else (0, 1)
-        first, second = (self.fitted(columns, seed=seed).predict(batch) for seed in seeds)
+        first, second = (self.fit_model(columns, seed=seed).predict(batch) for seed in seeds)
         assert np.array_equal(first, second), f"two fits with the seeds {seeds} predict otherwise"
 
     def test_fits_a_task_without_labels_and_one_of_a_single_class(self) -> None:
@@ -108,7 +108,7 @@ class ReferenceSuite:
         mask, labels = train.mask.clone(), train.labels.clone()
         mask[:, 0] = 0
         labels[:, 1] = 0
-        model = self.fitted(columns, replace(train, mask=mask, labels=labels))
+        model = self.fit_model(columns, replace(train, mask=mask, labels=labels))
         require_predictions(model, sample(columns.valid))
 
     def test_learns(self) -> None:
@@ -116,7 +116,7 @@ class ReferenceSuite:
         columns = self.columns()
         train, valid = columns.train.whole(), columns.valid.whole()
         constant = (train.labels * train.mask).double().sum(0) / train.mask.double().sum(0)
-        values = self.fitted(columns).predict(valid)
+        values = self.fit_model(columns).predict(valid)
         for column, task in enumerate(columns.spec.tasks):
             reached = loss(task, values[:, column], valid, column)
             best = loss(task, np.full(len(valid), float(constant[column])), valid, column)

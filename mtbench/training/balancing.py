@@ -20,7 +20,7 @@ class Balancer(nn.Module):
 
     A subclass names its settings in an inner class ``Config``. Parameters of its own are trained with the model's,
     without weight decay and at ``learning_rate`` where it has one; they, its buffers and its extra state are part of
-    checkpoints. A task of which no row of a batch counts has loss 0 there: :meth:`present` tells. It is not asked
+    checkpoints. A task of which no row of a batch counts has loss 0 there: :meth:`find_present` tells. It is not asked
     where there is only one task.
 
     ``packages`` are the distributions that it needs beyond mtbench's own. ``distributed`` says whether several
@@ -50,7 +50,7 @@ class Balancer(nn.Module):
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
         raise NotImplementedError
 
-    def present(self, losses: Tensor) -> Tensor:
+    def find_present(self, losses: Tensor) -> Tensor:
         """Return for each task whether rows of the batch count for it, in any process; shape (tasks,)."""
         present = losses.detach() != 0
         if distributed.is_available() and distributed.is_initialized():

@@ -37,13 +37,13 @@ class Cost(NamedTuple):
     peak_memory_bytes: int
 
 
-def parameters(model: MultiTaskModel) -> int:
+def count_parameters(model: MultiTaskModel) -> int:
     """Return the number of trainable values."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 @torch.inference_mode()
-def flops_per_row(model: MultiTaskModel, batch: Batch) -> float:
+def count_flops_per_row(model: MultiTaskModel, batch: Batch) -> float:
     """Return the floating-point operations of matrix products in a forward pass, per row, all tasks."""
     model.eval()
     with FlopCounterMode(display=False) as counter:
@@ -52,13 +52,13 @@ def flops_per_row(model: MultiTaskModel, batch: Batch) -> float:
 
 
 @torch.inference_mode()
-def latency(model: MultiTaskModel, batch: Batch, passes: int = PASSES) -> float:
+def measure_latency(model: MultiTaskModel, batch: Batch, passes: int = PASSES) -> float:
     """Return the median seconds of a forward pass of the batch, after one to warm up."""
     model.eval()
-    return median_seconds(lambda: model(batch), batch, passes)
+    return measure_seconds(lambda: model(batch), batch, passes)
 
 
-def step(model: MultiTaskModel, batch: Batch, passes: int = PASSES) -> float:
+def measure_step(model: MultiTaskModel, batch: Batch, passes: int = PASSES) -> float:
     """Return the median seconds of a training step on the batch with Adam, after one to warm up; the model changes."""
     model.train()
     optimizer = torch.optim.Adam(model.parameters())
@@ -68,10 +68,10 @@ def step(model: MultiTaskModel, batch: Batch, passes: int = PASSES) -> float:
         torch.autograd.backward(model.loss(model(batch), batch).sum())
         optimizer.step()
 
-    return median_seconds(once, batch, passes)
+    return measure_seconds(once, batch, passes)
 
 
-def median_seconds(work: Callable[[], object], batch: Batch, passes: int = PASSES) -> float:
+def measure_seconds(work: Callable[[], object], batch: Batch, passes: int = PASSES) -> float:
     """Return the median seconds of some work on the batch, after one time to warm up; fewer passes if they are long."""
     seconds: list[float] = []
     while len(seconds) <= passes and sum(seconds[1:]) < LONG:
@@ -91,7 +91,7 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def environment(packages: Sequence[str] = ()) -> dict[str, str]:
+def describe_environment(packages: Sequence[str] = ()) -> dict[str, str]:
     """Return what the numbers depend on beside the recipe; ``packages`` are what the model needs."""
     packages = ("torch", "pytorch-lightning", "torchmetrics", "dgl", "numpy", "pandas", "pyarrow", "scipy", *packages)
     return {

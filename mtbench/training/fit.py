@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mtbench.training.scoring import Scorer
 
 
-def device(training: Training) -> torch.device:
+def find_device(training: Training) -> torch.device:
     """Return the device of the first process. Raises MTBenchError if this machine has none of that kind."""
     kind = training.accelerator
     if kind == "auto":
@@ -66,7 +66,7 @@ def fit(
     ``trainer.should_stop``. Raises MTBenchError if a loss is not finite.
     """
     training = plan.experiment.training
-    if device(training).type == "cpu":
+    if find_device(training).type == "cpu":
         keep_freed()
     selection = Selection(folder, plan.schema.tasks, training)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def fit(
 
 def make_lightning_trainer(training: Training, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
     """Return Lightning's trainer as these settings ask, without logs, checkpoints and bars of its own."""
-    where = device(training)
+    where = find_device(training)
     # spawned processes work from a script, a notebook and a test alike
     shared = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     return pl.Trainer(

@@ -73,13 +73,13 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.epoch_loss = torch.zeros(len(columns.schema.tasks))
         self.epoch_steps = torch.zeros_like(self.epoch_loss)
-        self.row_wise = _row_wise(model) if training.embeddings != "adam" else {}
+        self.row_wise = _make_row_wise(model) if training.embeddings != "adam" else {}
         self.balanced = len(columns.schema.tasks) > 1
         self.shared: list[torch.nn.Parameter] = []
         if self.balanced and isinstance(balancer, GradientBalancer):
             # from the initial weights, on the CPU: a resumed run, and one on another device, finds the same
-            self.shared = list(model.shared_parameters(_probe(columns.train)))
-        self.own = [parameter for parameter in _trainable(model) if parameter not in set(self.shared)]
+            self.shared = list(model.shared_parameters(_take_probe(columns.train)))
+        self.own = [parameter for parameter in _list_trainable(model) if parameter not in set(self.shared)]
         self.validated: list[Validated] = []
         self.valid_predictions: Predicted | None = None
         self.valid_statistics: dict[str, float] = {}
@@ -94,13 +94,13 @@ class TrainingModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return fused Adam over everything that learns, or with row-wise updates of tables."""
         settings = self.training_settings
-        parameters = _trainable(self.model)
+        parameters = _list_trainable(self.model)
         if not parameters:
             raise MTBenchError("the model has no trainable parameters; register it as layers in __init__")
         groups: list[dict[str, Any]] = [
             {"params": [parameter for parameter in parameters if parameter not in self.row_wise]}
         ]
-        if balancing := _trainable(self.balancer):
+        if balancing := _list_trainable(self.balancer):
             rate = self.balancer.learning_rate or settings.learning_rate
             groups.append({"params": balancing, "lr": rate, "weight_decay": 0.0})
         common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
@@ -120,7 +120,7 @@ class TrainingModule(pl.LightningModule):
 
     def _batches(self, part: str, rows: SplitRows, shuffle: int | None) -> Batches:
         if part not in self._on_device:
-            self._on_device[part] = _resident(rows, self.device)
+            self._on_device[part] = _move_if_small(rows, self.device)
         trainer = self.trainer
         return Batches(
             self._on_device[part],
@@ -142,7 +142,7 @@ class TrainingModule(pl.LightningModule):
             self.epoch_loss = torch.zeros(len(self.columns.schema.tasks), device=self.device)
             self.epoch_steps = torch.zeros_like(self.epoch_loss)
         if self.balancer.revisits:
-            self._random = _random_state(self.device)
+            self._random = _save_random_state(self.device)
         losses = self.model.loss(self.model(batch), batch)
         if losses.shape != self.epoch_loss.shape:
             raise MTBenchError(
@@ -150,7 +150,7 @@ class TrainingModule(pl.LightningModule):
                 f"shape {tuple(self.epoch_loss.shape)}"
             )
         self.epoch_loss += losses.detach()
-        self.epoch_steps += self.balancer.present(losses)
+        self.epoch_steps += self.balancer.find_present(losses)
         if self.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0:
             self._require_finite(losses, batch_idx)
         total: Tensor = self.balancer(losses) if self.balanced else losses.sum()
@@ -167,7 +167,7 @@ class TrainingModule(pl.LightningModule):
         """Give a balancer that asks for it the losses after the step, with the random numbers of those before."""
         if not (self.balanced and self.balancer.revisits):
             return
-        with _replayed(self._random, self.device), self.trainer.precision_plugin.train_step_context(), torch.no_grad():
+        with _replay(self._random, self.device), self.trainer.precision_plugin.train_step_context(), torch.no_grad():
             losses = self.model.loss(self.model(batch), batch)
         self.balancer.after_step(losses)
 
@@ -213,7 +213,7 @@ class TrainingModule(pl.LightningModule):
             rows, values = rows[order], values[order]
             inside = list(chain.from_iterable(all_inside))
         self.valid_predictions = Predicted(rows, values)
-        self.valid_statistics = _means(inside)
+        self.valid_statistics = _average(inside)
 
 
 def _revive(parts: bytes, plugin_files: Sequence[Path]) -> TrainingModule:
@@ -222,11 +222,11 @@ def _revive(parts: bytes, plugin_files: Sequence[Path]) -> TrainingModule:
     return TrainingModule(model, balancer, scorer, columns, training, seed, plugin_files)
 
 
-def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+def _list_trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
+def _make_row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
     """Let the model's tables have sparse gradients; return them in order."""
     tables: dict[torch.nn.Parameter, None] = {}
     for layer in model.modules():
@@ -236,7 +236,7 @@ def _row_wise(model: MultiTaskModel) -> dict[torch.nn.Parameter, None]:
     return tables
 
 
-def _probe(rows: SplitRows) -> Batch:
+def _take_probe(rows: SplitRows) -> Batch:
     """Return some rows that count for each task, from the first to the last."""
     chosen = []
     for counts in rows.mask.unbind(1):
@@ -245,7 +245,7 @@ def _probe(rows: SplitRows) -> Batch:
     return rows.take(torch.unique(torch.cat(chosen)))
 
 
-def _means(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+def _average(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """Return the means of statistics over parts of so many rows."""
     rows = sum(count for count, _ in parts)
     means = {name: math.fsum(count * part[name] for count, part in parts) / rows for name in parts[0][1]}
@@ -255,13 +255,13 @@ def _means(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]
     return means
 
 
-def _random_state(device: torch.device) -> list[Tensor]:
+def _save_random_state(device: torch.device) -> list[Tensor]:
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return [torch.get_rng_state(), *cuda]
 
 
 @contextmanager
-def _replayed(state: list[Tensor], device: torch.device) -> Iterator[None]:
+def _replay(state: list[Tensor], device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.set_rng_state(state[0])
         if device.type == "cuda":
@@ -269,7 +269,7 @@ def _replayed(state: list[Tensor], device: torch.device) -> Iterator[None]:
         yield
 
 
-def _resident(rows: SplitRows, device: torch.device) -> SplitRows:
+def _move_if_small(rows: SplitRows, device: torch.device) -> SplitRows:
     """Return the rows on the device where they fit into a quarter of its free memory, else where they are."""
     if device.type != "cuda":
         return rows

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mtbench.training import efficiency
-from mtbench.training.fit import device, fit
+from mtbench.training.fit import find_device, fit
 from mtbench.training.module import predict
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Networks:
 
     def __post_init__(self) -> None:
         self.training = self.plan.experiment.training
-        self.device = device(self.training)
+        self.device = find_device(self.training)
 
     def build(self, seed: int) -> MultiTaskModel:
         """Return the model as this seed initialises it."""
@@ -65,16 +65,16 @@ class Networks:
         )  # fmt: skip
         return TrainedNetwork(self, seed, selection)
 
-    def cost(self, trained: TrainedNetwork, batch: Batch) -> Cost:
+    def measure_cost(self, trained: TrainedNetwork, batch: Batch) -> Cost:
         """Return what the model costs, measured on a batch."""
         model, batch = self.build(trained.seed).to(self.device), batch.to(self.device)
         return efficiency.Cost(
             device=efficiency.device_name(self.device),
             processes=self.training.devices,
-            parameters=efficiency.parameters(model),
-            flops_per_row=efficiency.flops_per_row(model, batch),
-            latency_seconds=efficiency.latency(model, batch),
-            step_seconds=efficiency.step(model, batch),
+            parameters=efficiency.count_parameters(model),
+            flops_per_row=efficiency.count_flops_per_row(model, batch),
+            latency_seconds=efficiency.measure_latency(model, batch),
+            step_seconds=efficiency.measure_step(model, batch),
             peak_memory_bytes=efficiency.peak_memory(self.device),
         )
 

@@ -64,7 +64,7 @@ class References:
             reference = self.build(seed)
             reference.fit(self.columns.train.whole(), self.columns.valid.whole())
             rows = self.columns.valid
-            values = self.scorer.values(Predicted(rows.rows.numpy(), _predictions(reference, rows)))
+            values = self.scorer.values(Predicted(rows.rows.numpy(), _predict(reference, rows)))
         except MTBenchError as error:
             raise MTBenchError(f"{name}: {error}") from error
         run = SeedRun(
@@ -75,7 +75,7 @@ class References:
         )
         return FittedReference(reference, run)
 
-    def cost(self, fitted: FittedReference, batch: Batch) -> Cost:
+    def measure_cost(self, fitted: FittedReference, batch: Batch) -> Cost:
         """Return what the model costs, measured on a batch."""
         device = torch.device("cpu")
         return efficiency.Cost(
@@ -84,7 +84,7 @@ class References:
             parameters=fitted.reference.parameters,
             flops_per_row=None,
             step_seconds=None,
-            latency_seconds=efficiency.median_seconds(lambda: fitted.reference.predict(batch), batch),
+            latency_seconds=efficiency.measure_seconds(lambda: fitted.reference.predict(batch), batch),
             peak_memory_bytes=efficiency.peak_memory(device),
         )
 
@@ -102,10 +102,10 @@ class FittedReference:
 
     def predict(self, rows: SplitRows) -> np.ndarray:
         """Return the predictions of a split, (rows, tasks)."""
-        return _predictions(self.reference, rows)
+        return _predict(self.reference, rows)
 
 
-def _predictions(reference: Reference, rows: SplitRows) -> np.ndarray:
+def _predict(reference: Reference, rows: SplitRows) -> np.ndarray:
     values = np.asarray(reference.predict(rows.whole()))
     shape = (len(rows), reference.data.num_tasks)
     if values.shape != shape:

@@ -169,7 +169,7 @@ class _ModelRun:
         test = self.columns.open_test()
         evaluation = evaluate.Evaluation(self.plan.schema.tasks, self.plan.metrics)
         tables = (
-            self._table(seed, split, rows, one.predict(rows))
+            self._make_table(seed, split, rows, one.predict(rows))
             for seed, one in trained.items()
             for split, rows in (("valid", self.columns.valid), ("test", test))
         )
@@ -180,8 +180,8 @@ class _ModelRun:
             recipe=self.recipe,
             results=results.values,
             undefined=results.undefined,
-            bounds=self._bounds(test),
-            measured=self._measured(trained, test_opened=self.columns.test_opened - opened),
+            bounds=self._judge_bounds(test),
+            measured=self._measure(trained, test_opened=self.columns.test_opened - opened),
             predictions=written,
             baseline=self.plan.experiment.baseline,
         )
@@ -190,10 +190,10 @@ class _ModelRun:
         shutil.rmtree(self.work, ignore_errors=True)
         return Written(record, path)
 
-    def _table(
+    def _make_table(
         self, seed: int, split: str, rows: SplitRows, values: np.ndarray, known: np.ndarray | None = None
     ) -> pa.Table:
-        return predictions.table(
+        return predictions.make_table(
             seed,
             split,
             [task.name for task in self.plan.schema.tasks],
@@ -208,7 +208,7 @@ class _ModelRun:
     def _evaluate(self, table: pa.Table) -> evaluate.Results:
         return evaluate.evaluate(table, self.plan.schema.tasks, self.plan.metrics)
 
-    def _bounds(self, test: SplitRows) -> dict[str, Any]:
+    def _judge_bounds(self, test: SplitRows) -> dict[str, Any]:
         """Judge the constant predictor and, where the truth is known, the best possible ones."""
         valid, bounds = self.columns.valid, {}
         constants = [
@@ -221,22 +221,22 @@ class _ModelRun:
                 if kind == "constant":
                     values = np.tile(np.array(constants, np.float32), (len(rows), 1))
                 if values is not None:
-                    tables.append(self._table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
+                    tables.append(self._make_table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
             if tables:
                 bounds[kind] = self._evaluate(pa.concat_tables(tables)).values
         return bounds
 
-    def _measured(self, trained: dict[int, Trained], *, test_opened: int) -> Measured:
+    def _measure(self, trained: dict[int, Trained], *, test_opened: int) -> Measured:
         valid = self.columns.valid
         batch = valid.take(torch.arange(min(self.plan.experiment.training.rows_per_step, len(valid))))
         runs = {str(seed): one.summary() for seed, one in trained.items()}
         return Measured(
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            environment=efficiency.environment(
+            environment=efficiency.describe_environment(
                 (*self.model.cls.packages, *(self.plan.balancer.balancer.packages if self.recipe.balancer else ()))
             ),
             versions=find_versions(name for name, _ in find_code(self.recipe.model_dump(mode="json")).values()),
-            **self.trainer.cost(trained[self.recipe.seeds[0]], batch)._asdict(),
+            **self.trainer.measure_cost(trained[self.recipe.seeds[0]], batch)._asdict(),
             seconds=sum(sum(run.seconds) for run in runs.values()),
             seeds=runs,
             test_opened=test_opened,

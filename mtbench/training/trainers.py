@@ -45,7 +45,7 @@ class ModelTrainer(Protocol):
     def fit(self, seed: int, display: RunDisplay | None) -> Trained:
         """Train it with one seed."""
 
-    def cost(self, trained: Any, batch: Batch) -> Cost:
+    def measure_cost(self, trained: Any, batch: Batch) -> Cost:
         """Return what it costs, measured on a batch."""
 
 

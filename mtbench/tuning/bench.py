@@ -34,14 +34,14 @@ def status(
     benchmark: Benchmark, records: Path, registry: Registry, datasets: Sequence[str] = (), models: Sequence[str] = ()
 ) -> list[Place]:
     """Return the rows of a benchmark and what a folder of records has of them; there may be no folder yet."""
-    known = _records(records)
+    known = _read_records(records)
     return [
-        Place(row, row.found(known, benchmark.part, benchmark.settings(row, registry)))
+        Place(row, row.find(known, benchmark.part, benchmark.settings(row, registry)))
         for row in benchmark.rows(datasets, models)
     ]
 
 
-def _records(folder: Path) -> list[Record]:
+def _read_records(folder: Path) -> list[Record]:
     return [record for record, _ in store.read_all(folder)[0]] if folder.is_dir() else []
 
 
@@ -71,7 +71,7 @@ def fill(
         where = f"{row.frozen.dataset.name}: {row.label}"
         try:
             # looked up each time: another process or machine may have brought it meanwhile
-            record = row.found(_records(records), benchmark.part, benchmark.settings(row, registry))
+            record = row.find(_read_records(records), benchmark.part, benchmark.settings(row, registry))
             if record is not None:
                 say(f"{where}: its record is there: {record.file_stem}")
                 continue
@@ -102,7 +102,7 @@ def check(benchmark: Benchmark, experiment: Experiment, registry: Registry) -> N
     plan = make_plan(experiment, registry, f"benchmark '{benchmark.name}'")
     columns = prepare_data(plan)
     recipe = make_recipe(set_batch_size(plan, columns), columns, plan.models[0], benchmark=benchmark.part)
-    if violations := benchmark.violations(recipe):
+    if violations := benchmark.list_violations(recipe):
         raise MTBenchError(f"this is not what benchmark '{benchmark.name}' was made of:\n" + "\n".join(violations))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mtbench.tuning.trials import Candidate
 
 
-def table(histories: Sequence[History]) -> Table:
+def make_table(histories: Sequence[History]) -> Table:
     """Return the table of a sweep: a line per model."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     made.add_column("model", no_wrap=True)
@@ -36,7 +36,7 @@ def table(histories: Sequence[History]) -> Table:
             Text(str(history.count("failed") or ""), style="red"),
             "" if best is None else f"#{best.slot + 1}",
             "" if best is None else f"{best.score:.4f}",
-            "" if best is None else _values(best),
+            "" if best is None else _list_values(best),
         )
     return made
 
@@ -89,21 +89,23 @@ class SweepDisplay:
                     if outcome.state == "failed" or not self._live.is_started:
                         self.say(f"{history.label} #{outcome.slot + 1}: {describe_outcome(outcome)}")
         if self._live.is_started:
-            self._live.update(Group(table(histories), Text(self._left(), style="dim")), refresh=True)
+            self._live.update(Group(make_table(histories), Text(self._estimate_left(), style="dim")), refresh=True)
 
     def close(self) -> None:
         """Print the table as it is in the end."""
         self._live.stop()
         if self._last:
-            self.console.print(table(self._last))
+            self.console.print(make_table(self._last))
             self.console.print()
         self._last = ()
 
-    def _left(self) -> str:
+    def _estimate_left(self) -> str:
         used = sum(len(history.outcomes) for history in self._last)
         slots = sum(history.slots for history in self._last)
         new = used - self._used_before
-        known = f", about {duration((time.monotonic() - self._began) / new * (slots - used))} left" if new else ""
+        known = (
+            f", about {describe_duration((time.monotonic() - self._began) / new * (slots - used))} left" if new else ""
+        )
         return f"\n{used} of {slots} trials{known}"
 
 
@@ -113,15 +115,15 @@ def describe_outcome(outcome: Outcome) -> str:
         return f"failed: {outcome.reason}"
     epochs = f"{outcome.epochs} epoch{'s' if outcome.epochs > 1 else ''}"
     if outcome.state == "pruned":
-        return f"pruned after {epochs} ({_values(outcome)})"
-    return f"score {outcome.score:.4f} ({_values(outcome)}; {epochs})"
+        return f"pruned after {epochs} ({_list_values(outcome)})"
+    return f"score {outcome.score:.4f} ({_list_values(outcome)}; {epochs})"
 
 
-def _values(outcome: Outcome) -> str:
+def _list_values(outcome: Outcome) -> str:
     return ", ".join(f"{task} {value:.4f}" for task, value in (outcome.tasks or {}).items())
 
 
-def duration(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
     """Return a time in two units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

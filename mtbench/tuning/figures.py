@@ -13,8 +13,8 @@ from mtbench.charts.lines import draw_progress, draw_ranks
 from mtbench.charts.plots import framed
 from mtbench.charts.points import Point, Trade, draw_pareto, draw_trades
 from mtbench.charts.settings import Axis, Tried, draw_parallel, draw_slice
-from mtbench.tuning.history import ranks
-from mtbench.tuning.space import stored
+from mtbench.tuning.history import rank_models
+from mtbench.tuning.space import to_stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def draw_budget(histories: Sequence[History]) -> list[Plot]:
     """Draw the best score against the slots that were used, and the models' ranks by it where there are several."""
     runs = [(one.label, [(trial.slot + 1, trial.score) for trial in one.outcomes]) for one in histories]
     progress = draw_progress(runs, "trials", "score on validation", form=".4f", coloured=True, frame=LARGE)
-    placed = draw_ranks(ranks(histories), "trials", frame=LARGE) if len(histories) > 1 else None
+    placed = draw_ranks(rank_models(histories), "trials", frame=LARGE) if len(histories) > 1 else None
     return [plot for plot in (progress, placed) if plot]
 
 
@@ -79,16 +79,16 @@ def draw_costs(histories: Sequence[History]) -> list[Plot]:
 
 def draw_slices(history: History) -> list[Plot]:
     """Draw the score against each setting."""
-    tried = _tried(history)
-    return [draw_slice(axis, tried) for axis in _axes(history)]
+    tried = _list_tried(history)
+    return [draw_slice(axis, tried) for axis in _make_axes(history)]
 
 
 def draw_settings(history: History) -> Plot:
     """Draw each finished trial as a line through its settings, by score."""
-    return draw_parallel(_axes(history), _tried(history))
+    return draw_parallel(_make_axes(history), _list_tried(history))
 
 
-def _axes(history: History) -> list[Axis]:
+def _make_axes(history: History) -> list[Axis]:
     axes = []
     for name, described in history.space.items():
         if isinstance(described, dict):
@@ -100,7 +100,7 @@ def _axes(history: History) -> list[Axis]:
     return axes
 
 
-def _tried(history: History) -> list[Tried]:
+def _list_tried(history: History) -> list[Tried]:
     tried = []
     for trial in history.finished:
         values = {
@@ -115,5 +115,5 @@ def write_value(value: Any) -> str:
     """Return a setting as text: a number with a fraction in four digits, lists and mappings as JSON."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    kept = stored(value)
+    kept = to_stored(value)
     return kept if isinstance(kept, str) else json.dumps(kept)

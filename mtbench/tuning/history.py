@@ -68,19 +68,19 @@ class History:
         return best_so_far(outcome.score for outcome in self.outcomes)
 
 
-def history(study: ModelStudy) -> History:
+def read_history(study: ModelStudy) -> History:
     """Return the history of a study, as it is now."""
     slots = study.slots()
     return History(
         study.label,
         study.sweep.trials,
         study.made_of["space"],
-        [_outcome(slot, trial) for slot, trial in sorted(slots.used.items())],
+        [_make_outcome(slot, trial) for slot, trial in sorted(slots.used.items())],
         len(slots.running),
     )
 
 
-def _outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
+def _make_outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
     if trial is None:
         return Outcome(slot, "failed", reason="its workers died")
     known = trial.user_attrs
@@ -100,7 +100,7 @@ def _outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
     )
 
 
-def importances(study: ModelStudy) -> dict[str, float]:
+def measure_importances(study: ModelStudy) -> dict[str, float]:
     """Return how much each setting decides the score, empty if too few trials finished.
 
     By fANOVA (Hutter et al., ICML 2014), which of Optuna's ways finds what decides with the fewest trials.
@@ -112,7 +112,7 @@ def importances(study: ModelStudy) -> dict[str, float]:
     return optuna.importance.get_param_importances(study.study, evaluator=evaluator)
 
 
-def ranks(histories: Sequence[History]) -> dict[str, list[int | None]]:
+def rank_models(histories: Sequence[History]) -> dict[str, list[int | None]]:
     """Return the rank of each model by its best score among the first slots, from 1; equals share a rank.
 
     As far as all models have come; None where no trial of a model has finished yet.

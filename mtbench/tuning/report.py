@@ -10,7 +10,7 @@ from mtbench.charts.pages import open_templates
 from mtbench.errors import MTBenchError
 from mtbench.files import write_atomically
 from mtbench.tuning import figures
-from mtbench.tuning.history import ENOUGH, history, importances
+from mtbench.tuning.history import ENOUGH, measure_importances, read_history
 from mtbench.tuning.studies import ModelStudy
 from mtbench.tuning.worker import join_sweep
 
@@ -30,7 +30,7 @@ def report(name: str, storage: str, out: Path) -> Path:
     Raises MTBenchError if there is no such sweep, or the page cannot be written.
     """
     place, experiment = join_sweep(name, storage)
-    with place.reached():
+    with place.reach():
         studies = [ModelStudy(place, study, experiment.sweep) for study in place.names(name)]
         page = render(name, experiment, studies)
     try:
@@ -42,7 +42,7 @@ def report(name: str, storage: str, out: Path) -> Path:
 
 def render(name: str, experiment: Experiment, studies: Sequence[ModelStudy]) -> str:
     """Return the page as HTML."""
-    histories = [history(study) for study in studies]
+    histories = [read_history(study) for study in studies]
     environment = open_templates("mtbench.tuning", "mtbench.board")  # the board's style serves here too
     finished = list(chain.from_iterable(history.finished for history in histories))
     tasks = list(finished[0].tasks or ()) if finished else []
@@ -50,7 +50,7 @@ def render(name: str, experiment: Experiment, studies: Sequence[ModelStudy]) -> 
         name=name,
         experiment=experiment,
         rows=studies[0].made_of["split"]["rows"],
-        importances={study.label: draw_bars(shares) for study in studies if (shares := importances(study))},
+        importances={study.label: draw_bars(shares) for study in studies if (shares := measure_importances(study))},
         histories=sorted(histories, key=lambda history: -(history.best.score or 0.0) if history.best else float("inf")),
         finished=finished,
         tasks=tasks,

@@ -48,7 +48,7 @@ class Dimension:
     def draw(self, trial: Trial) -> Any:
         """Return what Optuna draws; lists and mappings are drawn as their JSON text."""
         if isinstance(self.range, Choice):
-            return trial.suggest_categorical(self.name, [stored(value) for value in self.range.values])
+            return trial.suggest_categorical(self.name, [to_stored(value) for value in self.range.values])
         if isinstance(self.range, IntRange):
             return trial.suggest_int(self.name, self.range.low, self.range.high, log=self.range.log)
         return trial.suggest_float(self.name, self.range.low, self.range.high, log=self.range.log)
@@ -56,7 +56,7 @@ class Dimension:
     def value(self, drawn: Any) -> Any:
         """Return the setting that a drawn value stands for."""
         if isinstance(self.range, Choice):
-            return next(plain for plain in map(to_jsonable_python, self.range.values) if stored(plain) == drawn)
+            return next(plain for plain in map(to_jsonable_python, self.range.values) if to_stored(plain) == drawn)
         return drawn
 
     def describe(self) -> JsonValue:
@@ -66,7 +66,7 @@ class Dimension:
         return {"low": self.range.low, "high": self.range.high, "log": self.range.log}
 
 
-def stored(value: Any) -> bool | int | float | str | None:
+def to_stored(value: Any) -> bool | int | float | str | None:
     """Return a value as Optuna keeps it: lists and mappings as their JSON text."""
     plain = to_jsonable_python(value)
     return dump_canonical_json(plain) if isinstance(plain, list | dict) else plain
@@ -82,7 +82,7 @@ class Space:
 
     def defaults(self) -> dict[str, Any]:
         """Return the first trial, written out in full."""
-        return {dimension.name: stored(dimension.default) for dimension in self.dimensions}
+        return {dimension.name: to_stored(dimension.default) for dimension in self.dimensions}
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Return the settings of a trial by name."""
@@ -117,28 +117,30 @@ def apply_settings(experiment: Experiment, index: int, values: Mapping[str, Any]
     return experiment.model_copy(update={"models": (settled,), "training": training, "balancer": balancer})
 
 
-def space_of(plan: Plan, registry: Registry, index: int, rows: int, where: str) -> Space:
+def make_space(plan: Plan, registry: Registry, index: int, rows: int, where: str) -> Space:
     """Return what is searched for a model of the plan's experiment, whose dataset has so many training rows.
 
     Raises MTBenchError if the file's ``sweep.space`` does not fit.
     """
     experiment, model = plan.experiment, plan.models[index]
     network = not issubclass(model.cls, Reference)
-    dimensions = _open(MODEL, model.config, set(experiment.models[index].settings))
+    dimensions = _list_open(MODEL, model.config, set(experiment.models[index].settings))
     if network:
-        dimensions += _open(TRAINING, experiment.training.for_rows(rows), experiment.training.model_fields_set)
+        dimensions += _list_open(TRAINING, experiment.training.for_rows(rows), experiment.training.model_fields_set)
         if len(plan.schema.tasks) > 1:
             dimensions += _open_balancer(experiment, registry)
-    searched = {dimension.name: _reaching(dimension) for dimension in dimensions}
+    searched = {dimension.name: _widen(dimension) for dimension in dimensions}
     asked = experiment.sweep.space
     for key, value in asked.items():
-        name = _meant(key, model.name)
+        name = _resolve_key(key, model.name)
         if name is None:
             continue
-        default = _default(name, plan, registry, index, rows)
+        default = _find_default(name, plan, registry, index, rows)
         if default is not None:
-            searched[name] = Dimension(name, _asked(value, default[0], f"{where}: sweep.space.{key}: "), default[0])
-    return _available(Space(tuple(searched.values())), experiment, index, registry)
+            searched[name] = Dimension(
+                name, _parse_range(value, default[0], f"{where}: sweep.space.{key}: "), default[0]
+            )
+    return _drop_unavailable(Space(tuple(searched.values())), experiment, index, registry)
 
 
 def check_keys(plan: Plan, where: str) -> None:
@@ -154,13 +156,13 @@ def check_keys(plan: Plan, where: str) -> None:
             )
 
 
-def _open(room: str, settings: BaseModel, kept: set[str]) -> list[Dimension]:
+def _list_open(room: str, settings: BaseModel, kept: set[str]) -> list[Dimension]:
     """Return the settings that have a range and that the file does not give."""
     dimensions = []
     for name, info in type(settings).model_fields.items():
         ranged = search_range(info)
         if ranged is not None and name not in kept:
-            dimensions.append(Dimension(f"{room}.{name}", ranged, _given(settings, name)))
+            dimensions.append(Dimension(f"{room}.{name}", ranged, _read_setting(settings, name)))
     return dimensions
 
 
@@ -172,16 +174,16 @@ def _open_balancer(experiment: Experiment, registry: Registry) -> list[Dimension
     return [Dimension(BALANCER, Choice(tuple(names)), registry.default("balancer").name)]
 
 
-def _reaching(dimension: Dimension) -> Dimension:
+def _widen(dimension: Dimension) -> Dimension:
     """Return the dimension with its range made wide enough for its default."""
     ranged, default = dimension.range, dimension.default
     if isinstance(ranged, Choice):
-        values = ranged.values if stored(default) in map(stored, ranged.values) else (default, *ranged.values)
+        values = ranged.values if to_stored(default) in map(to_stored, ranged.values) else (default, *ranged.values)
         return replace(dimension, range=Choice(values))
     return replace(dimension, range=replace(ranged, low=min(ranged.low, default), high=max(ranged.high, default)))
 
 
-def _meant(key: str, model: str) -> str | None:
+def _resolve_key(key: str, model: str) -> str | None:
     """Return the dimension that a key of ``sweep.space`` means for a model, None if it is another model's."""
     room, _, setting = key.partition(".")
     if room in {MODEL, TRAINING, BALANCER}:
@@ -189,22 +191,22 @@ def _meant(key: str, model: str) -> str | None:
     return f"{MODEL}.{setting}" if room == model else None
 
 
-def _default(name: str, plan: Plan, registry: Registry, index: int, rows: int) -> tuple[Any] | None:
+def _find_default(name: str, plan: Plan, registry: Registry, index: int, rows: int) -> tuple[Any] | None:
     """Return the value that a setting has without a search, None where the model has no such setting."""
     room, _, setting = name.partition(".")
     model = plan.models[index]
     if room == MODEL:
         known = setting in type(model.config).model_fields
-        return (_given(model.config, setting),) if known else None
+        return (_read_setting(model.config, setting),) if known else None
     if issubclass(model.cls, Reference):
         return None
     if room == TRAINING:
-        return (_given(plan.experiment.training.for_rows(rows), setting),)
+        return (_read_setting(plan.experiment.training.for_rows(rows), setting),)
     component = plan.experiment.balancer or registry.default("balancer")
     return (_write(component),)
 
 
-def _given(settings: BaseModel, name: str) -> Any:
+def _read_setting(settings: BaseModel, name: str) -> Any:
     """Return the value of a setting as a file would give it: a plugin without settings is its name."""
     return _write(getattr(settings, name))
 
@@ -213,12 +215,12 @@ def _write(value: Any) -> Any:
     return to_jsonable_python(value.name if isinstance(value, Component) and not value.settings else value)
 
 
-def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:
+def _parse_range(value: JsonValue, default: Any, where: str) -> SearchRange:
     """Return the range that a file asks for; the default must lie in it, for it is the first trial."""
     ranged: SearchRange
     if isinstance(value, list) and value:
         ranged = Choice(tuple(value))
-        inside = stored(default) in map(stored, value)
+        inside = to_stored(default) in map(to_stored, value)
     elif isinstance(value, Mapping):
         bounds = validate(Range, value, where.removesuffix(": "))
         if not bounds.low < bounds.high or (bounds.log and bounds.low <= 0):
@@ -242,7 +244,7 @@ def _asked(value: JsonValue, default: Any, where: str) -> SearchRange:
     return ranged
 
 
-def _available(space: Space, experiment: Experiment, index: int, registry: Registry) -> Space:
+def _drop_unavailable(space: Space, experiment: Experiment, index: int, registry: Registry) -> Space:
     """Return the space without the values that this experiment cannot have, such as of a package that is missing."""
     dimensions, left_out = [], []
     for dimension in space.dimensions:
@@ -254,7 +256,7 @@ def _available(space: Space, experiment: Experiment, index: int, registry: Regis
             try:
                 make_plan(apply_settings(experiment, index, {dimension.name: to_jsonable_python(value)}), registry)
             except MTBenchError as error:
-                if stored(value) == stored(dimension.default):
+                if to_stored(value) == to_stored(dimension.default):
                     raise
                 left_out.append(f"{dimension.name} {show_value(value)}: {error}")
             else:
@@ -264,7 +266,7 @@ def _available(space: Space, experiment: Experiment, index: int, registry: Regis
     return Space(tuple(dimensions), tuple(left_out))
 
 
-def labels(models: Sequence[Component]) -> list[str]:
+def label_models(models: Sequence[Component]) -> list[str]:
     """Return a name for each model that no other has: its own, with a number from the second on."""
     names = [model.name for model in models]
     return [

@@ -69,7 +69,7 @@ class Slots(NamedTuple):
     """Slot -> its trials, whose workers died or gave it back."""
 
 
-def slots(trials: Sequence[FrozenTrial], retries: int) -> Slots:
+def sort_slots(trials: Sequence[FrozenTrial], retries: int) -> Slots:
     """Return what the slots came to."""
     of: dict[int, list[FrozenTrial]] = {}
     for trial in trials:
@@ -128,7 +128,7 @@ class Taken:
         self.study.storage.record_heartbeat(self.trial._trial_id)  # noqa: SLF001
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
+    def keep_alive(self) -> Iterator[None]:
         """Give signs of life meanwhile."""
         stopped = Event()
 
@@ -185,14 +185,14 @@ class ModelStudy:
 
     def slots(self) -> Slots:
         """Return what the slots came to, so far."""
-        return slots(self.trials(), self.sweep.retries)
+        return sort_slots(self.trials(), self.sweep.retries)
 
     def take(self, worker: str) -> Taken | None:
         """Return a slot to work on, the lowest that is free, None if there is none now.
 
         A trial that somebody queued, with Optuna's dashboard say, takes the next slot.
         """
-        with self.place.alone(self.name):
+        with self.place.lock(self.name):
             optuna.storages.fail_stale_trials(self.study)
             used, running, lost = self.slots()
             busy = used.keys() | running.keys()
@@ -290,7 +290,7 @@ class Storage:
             ) from error
 
     @contextmanager
-    def reached(self) -> Iterator[None]:
+    def reach(self) -> Iterator[None]:
         """Turn what goes wrong with the database into MTBenchError."""
         try:
             yield
@@ -302,7 +302,7 @@ class Storage:
             ) from error
 
     @contextmanager
-    def alone(self, study: str) -> Iterator[None]:
+    def lock(self, study: str) -> Iterator[None]:
         """Let one process at a time take a slot."""
         if self.file:
             with FileLock(f"{self.file}.lock"):
@@ -326,7 +326,7 @@ class Storage:
 
         Raises MTBenchError if the one that is there was made of something else, with the differences.
         """
-        with self.alone(name):
+        with self.lock(name):
             study = optuna.create_study(
                 study_name=name, storage=self.studies, direction="maximize", load_if_exists=True
             )
@@ -342,9 +342,12 @@ class Storage:
 
 def list_changes(before: Any, now: Any) -> list[str]:
     """Return a line for each change of what was known before, a few at most; what only later code knows is none."""
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+    old, new = dict(_list_leaves(before)), dict(_list_leaves(now))
     places = [place for place in old if old[place] != new.get(place, _NONE)]
-    lines = [f"  {_name(place, old)}: then {_text(old, place)}, now {_text(new, place)}" for place in places[:CHANGES]]
+    lines = [
+        f"  {_name_place(place, old)}: then {_show_leaf(old, place)}, now {_show_leaf(new, place)}"
+        for place in places[:CHANGES]
+    ]
     if len(places) > CHANGES:
         lines.append(f"  and {len(places) - CHANGES} more")
     return lines
@@ -353,7 +356,7 @@ def list_changes(before: Any, now: Any) -> list[str]:
 _NONE = object()
 
 
-def _name(place: str, leaves: Mapping[str, Any]) -> str:
+def _name_place(place: str, leaves: Mapping[str, Any]) -> str:
     """Return what a place is called: code by the name of what it is of."""
     owner = place.removesuffix(".provenance.sha256")
     if owner != place:
@@ -361,14 +364,14 @@ def _name(place: str, leaves: Mapping[str, Any]) -> str:
     return "the code of the engine" if place == "engine.sha256" else place
 
 
-def _text(leaves: Mapping[str, Any], place: str) -> str:
+def _show_leaf(leaves: Mapping[str, Any], place: str) -> str:
     return show_value(leaves[place]) if place in leaves else "nothing"
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def _list_leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if not items:
         yield place, value
         return
     for key, item in items:
-        yield from _leaves(item, f"{place}.{key}" if place else str(key))
+        yield from _list_leaves(item, f"{place}.{key}" if place else str(key))

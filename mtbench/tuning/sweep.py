@@ -22,7 +22,7 @@ from mtbench.record.form import Budget, Trial, Tuning
 from mtbench.registry import Registry
 from mtbench.training.run import run
 from mtbench.tuning.display import SweepDisplay
-from mtbench.tuning.history import History, history
+from mtbench.tuning.history import History, read_history
 from mtbench.tuning.launcher import Job
 from mtbench.tuning.space import apply_settings
 from mtbench.tuning.studies import STORAGE, ModelStudy, Storage
@@ -79,11 +79,11 @@ def sweep(
         raise MTBenchError(f"--workers {workers}: there must be one at least")
     with SweepDisplay(progress) as display:
         sweep_plan = SweepPlan(experiment, registry, where)
-        launcher = launcher_of(experiment, registry, where)
+        launcher = make_launcher(experiment, registry, where)
         place = Storage(address, experiment.sweep.heartbeat)
-        with place.reached():
+        with place.reach():
             studies = make_studies(sweep_plan, place, name)
-            display.begin(sweep_plan.candidates, [history(study) for study in studies])
+            display.begin(sweep_plan.candidates, [read_history(study) for study in studies])
             command = worker_command(name, own.parent, registry.files)
             with closing(launcher):
                 Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
@@ -115,7 +115,7 @@ def worker_command(name: str, folder: Path, plugins: Sequence[Path]) -> list[str
     return [sys.executable, "-m", "mtbench", "sweep-worker", name, "--attached", "--folder", str(folder), *files]
 
 
-def launcher_of(experiment: Experiment, registry: Registry, where: str) -> Launcher:
+def make_launcher(experiment: Experiment, registry: Registry, where: str) -> Launcher:
     """Return the launcher that the experiment names."""
     component = experiment.sweep.launcher or registry.default("launcher")
     cls = registry.resolve("launcher", component.name)
@@ -164,7 +164,7 @@ class Crew:
         slots = sum(study.sweep.trials for study in studies)
         unlucky, before = 0, 0
         try:
-            while (used := self._shown(studies, show)) < slots:
+            while (used := self._show(studies, show)) < slots:
                 if used > before:
                     unlucky, before = 0, used
                 for number in range(self.size):
@@ -175,7 +175,7 @@ class Crew:
                     if unlucky >= UNLUCKY * self.size:
                         raise MTBenchError(
                             f"{unlucky} workers ended without using a slot, the last with: {how}; "
-                            f"the end of {self._log(number)}:\n{_tail(self._log(number))}"
+                            f"the end of {self._log(number)}:\n{_read_tail(self._log(number))}"
                         )
                     job = Job(self.command, {STORAGE: self.storage}, number, self.size, self._log(number))
                     workers[number] = self.launcher.start(job)
@@ -185,11 +185,11 @@ class Crew:
             with ThreadPoolExecutor(self.size) as pool:
                 list(pool.map(lambda worker: worker.stop(), workers.values()))
             with suppress(StorageInternalError, SQLAlchemyError):  # what went wrong is said by another error
-                self._shown(studies, show)
+                self._show(studies, show)
 
-    def _shown(self, studies: Sequence[ModelStudy], show: Callable[[Sequence[History]], None]) -> int:
+    def _show(self, studies: Sequence[ModelStudy], show: Callable[[Sequence[History]], None]) -> int:
         """Show how the studies stand; return how many slots are used."""
-        histories = [history(study) for study in studies]
+        histories = [read_history(study) for study in studies]
         show(histories)
         return sum(len(history.outcomes) for history in histories)
 
@@ -226,7 +226,7 @@ class Interruption:
             signal.signal(signal.SIGINT, self._before)
 
 
-def _tail(log: Path, lines: int = 10) -> str:
+def _read_tail(log: Path, lines: int = 10) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else "(nothing)"
 
 
@@ -242,7 +242,7 @@ def run_best(
     benchmark: BenchmarkPart | None,
 ) -> list[Written]:
     """Run a model with the best settings of its study on the experiment's seeds: here the test split is opened."""
-    history = history(study)
+    history = read_history(study)
     if history.best is None:
         raise MTBenchError(f"{history.label}: no trial finished; the first failed with: {history.outcomes[0].reason}")
     asked, best = study.sweep, history.best
@@ -263,11 +263,11 @@ def run_best(
             seed=asked.seed,
             space=candidate.space.describe(),
         ),
-        tuning=tuned(history, candidate.space),
+        tuning=make_tuning(history, candidate.space),
     )
 
 
-def tuned(history: History, space: Space) -> Tuning:
+def make_tuning(history: History, space: Space) -> Tuning:
     """Return what a record says of its trials, all of which have ended."""
     assert history.best is not None
     trials = [

@@ -26,7 +26,7 @@ from mtbench.training.recipe import make_recipe
 from mtbench.training.scoring import Scorer
 from mtbench.training.selection import Selection
 from mtbench.training.trainers import make_trainer
-from mtbench.tuning.space import apply_settings, check_keys, labels, space_of
+from mtbench.tuning.space import apply_settings, check_keys, label_models, make_space
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -110,8 +110,8 @@ class SweepPlan:
         """
         candidates = []
         rows = self.columns.counts["train"]
-        for index, label in enumerate(labels(self.experiment.models)):
-            space = space_of(self.plan, self.registry, index, rows, self.where)
+        for index, label in enumerate(label_models(self.experiment.models)):
+            space = make_space(self.plan, self.registry, index, rows, self.where)
             plan = self.plan_model(index, {})
             columns = add_inputs(plan, self.columns, plan.models[0])
             make_trainer(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
@@ -139,7 +139,7 @@ class SweepPlan:
                 (work / str(number)).rename(own)
         interrupted = False
         try:
-            with taken.alive():
+            with taken.keep_alive():
                 self._run(candidate, taken, own)
         except (StorageInternalError, SQLAlchemyError):
             raise
@@ -148,7 +148,7 @@ class SweepPlan:
         except Exception as error:  # noqa: BLE001 - a trial never takes the sweep down
             if not isinstance(error, MTBenchError):
                 traceback.print_exc()  # into the worker's log
-            taken.fail(_reason(error))
+            taken.fail(_explain(error))
         if interrupted:
             gc.collect()
             taken.release()
@@ -172,10 +172,10 @@ class SweepPlan:
         run = trainer.fit(self.experiment.sweep.seed, None).summary()
         network = cast("Networks", trainer) if not issubclass(model.cls, Reference) else None
         measured = {
-            TASKS: chosen(run),
+            TASKS: read_chosen(run),
             EPOCHS: len(run.seconds),
             SECONDS: sum(run.seconds),
-            **(self._size(network, columns) if network else {}),
+            **(self._measure_size(network, columns) if network else {}),
         }
         if pruning.pruned:
             taken.finish(TrialState.PRUNED, measured)
@@ -184,24 +184,24 @@ class SweepPlan:
 
     def score(self, run: SeedRun) -> float:
         """Return the mean over tasks of the share of the way from the constant predictor to a perfect model."""
-        shares = self.scorer.improvements(chosen(run)).values()
+        shares = self.scorer.improvements(read_chosen(run)).values()
         return sum(shares) / len(shares)
 
-    def _size(self, network: Networks, columns: Columns) -> dict[str, float]:
+    def _measure_size(self, network: Networks, columns: Columns) -> dict[str, float]:
         model = network.build(0).to(network.device)
         batch = columns.valid.take(torch.arange(min(network.training.rows_per_step, len(columns.valid))))
         return {
-            PARAMETERS: efficiency.parameters(model),
-            FLOPS: efficiency.flops_per_row(model, batch.to(network.device)),
+            PARAMETERS: efficiency.count_parameters(model),
+            FLOPS: efficiency.count_flops_per_row(model, batch.to(network.device)),
         }
 
 
-def chosen(run: SeedRun) -> dict[str, float]:
+def read_chosen(run: SeedRun) -> dict[str, float]:
     """Return each task's primary metric on validation, at the epoch that was chosen."""
     return {task: values[run.chosen[task]] for task, values in run.valid.items()}
 
 
-def _reason(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     """Return in a line why a trial failed."""
     if isinstance(error, MTBenchError):
         return str(error)

@@ -42,7 +42,7 @@ def work(
     this machine has.
     """
     place, experiment = join_sweep(name, storage)
-    with place.reached():
+    with place.reach():
         sweep_plan = SweepPlan(experiment, Registry.load(), f"sweep '{name}'")
         sweep = experiment.sweep
         studies = {}
@@ -54,7 +54,7 @@ def work(
         say(f"worker {worker} joined sweep '{name}'")
         count = 0
         while True:
-            candidate, taken = _next(sweep_plan.candidates, studies, worker)
+            candidate, taken = _take_next(sweep_plan.candidates, studies, worker)
             if taken is not None:
                 say(f"{candidate.label}: slot {taken.slot + 1} of {sweep.trials}")
                 sweep_plan.run(candidate, taken, folder)
@@ -70,7 +70,7 @@ def join_sweep(name: str, storage: str) -> tuple[Storage, Experiment]:
     place = Storage(storage)
     if place.file and not place.file.is_file():
         raise MTBenchError(f"there is no storage {place}; name the one that `mtbench sweep` uses with --storage")
-    with place.reached():
+    with place.reach():
         names = place.names(name)
         if not names:
             raise MTBenchError(f"there is no sweep '{name}' in {place}; start it with `mtbench sweep`")
@@ -78,7 +78,7 @@ def join_sweep(name: str, storage: str) -> tuple[Storage, Experiment]:
     return Storage(storage, experiment.sweep.heartbeat), experiment
 
 
-def _next(
+def _take_next(
     candidates: Sequence[Candidate], studies: dict[str, ModelStudy], worker: str
 ) -> tuple[Candidate, Taken | None]:
     """Take a slot of the model that has the fewest behind it, so that all have as many whenever one looks."""
@@ -94,7 +94,7 @@ def _next(
 
 
 @contextmanager
-def ending_with_parent() -> Iterator[None]:
+def end_with_parent() -> Iterator[None]:
     """Interrupt this process when its standard input ends, as it does when the process that started it dies."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     done = threading.Event()

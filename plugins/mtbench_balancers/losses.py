@@ -41,7 +41,7 @@ class Uncertainty(Balancer):
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
         still = self.scalarizer.log_var.detach().exp()  # the loss at which s has no gradient
-        return self.scalarizer(torch.where(self.present(losses), losses, still))
+        return self.scalarizer(torch.where(self.find_present(losses), losses, still))
 
 
 class IMTLL(Balancer):
@@ -58,7 +58,7 @@ class IMTLL(Balancer):
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
         still = (-self.scalarizer.log_scale.detach()).exp()  # the loss at which s has no gradient
-        return self.scalarizer(torch.where(self.present(losses), losses, still))
+        return self.scalarizer(torch.where(self.find_present(losses), losses, still))
 
 
 class DWA(Balancer):
@@ -150,13 +150,13 @@ class FAMO(Balancer):
 
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
-        present = self.present(losses)
+        present = self.find_present(losses)
         self.known = torch.where(present, losses.detach(), self.known)
         return self.scalarizer(torch.where(present, losses, self.known))
 
     def after_step(self, losses: Tensor) -> None:
         """Learn from the losses after the step, shape (tasks,)."""
-        present = self.present(losses)
+        present = self.find_present(losses)
         weights = torch.where(present, self.scalarizer.weights, 0)
         change = torch.where(present, losses / self.known, 1).log()
         others = (weights @ change / weights.sum()).nan_to_num()
@@ -174,7 +174,7 @@ class GeometricMean(Balancer):
 
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
-        present = self.present(losses)
+        present = self.find_present(losses)
         return self.scalarizer(losses[present]) if present.any() else losses.sum()
 
 
@@ -213,7 +213,7 @@ class _Preferring(Balancer):
 
     def forward(self, losses: Tensor) -> Tensor:
         """Return a scalar for the losses of the tasks, shape (tasks,)."""
-        present = self.present(losses)
+        present = self.find_present(losses)
         if not present.any():
             return losses.sum()
         return self.make_scalarizer(self.weights[present])(losses[present])

@@ -185,7 +185,7 @@ def make_predicted(make_record, tmp_path):
         labels = (truth.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
         rng = np.random.default_rng([ord(letter) for letter in model])
         found = pa.concat_tables(
-            predictions.table(
+            predictions.make_table(
                 seed, split, tasks, np.arange(rows), label=labels, mask=np.ones(labels.shape, bool), user=group,
                 prediction=1 / (1 + np.exp(-logits - noise * rng.normal(size=logits.shape))),
             )

@@ -122,10 +122,10 @@ def test_settings_of_the_dataset_are_for_models_that_have_them_and_not_for_searc
 def test_a_record_made_under_other_conditions_is_told_where(content, planted_board, path, value, reason):
     records = [record for record, _ in read_all(planted_board / "records")[0]]
     own = Benchmark.model_validate(content)
-    assert [own.violations(record.recipe) for record in records] == [[], []]
+    assert [own.list_violations(record.recipe) for record in records] == [[], []]
     other = Benchmark.model_validate(changed(content, path, value))
     network = next(record for record in records if record.recipe.balancer)
-    found = other.violations(network.recipe)
+    found = other.list_violations(network.recipe)
     assert any(line.startswith("benchmark: ") for line in found)  # the hash
     assert any(line.startswith(reason) for line in found), found
 
@@ -138,16 +138,16 @@ def test_a_tuned_record_needs_the_budget_and_may_have_searched_training_settings
     recipe["training"]["learning_rate"] = 0.02
     space = {"training.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
     tuned = type(record.recipe).model_validate(recipe | {"budget": budget | {"space": space}})
-    assert benchmark.violations(tuned) == []
+    assert benchmark.list_violations(tuned) == []
     unsearched = type(record.recipe).model_validate(recipe | {"budget": budget})
-    assert benchmark.violations(unsearched) == ["training.learning_rate: the benchmark has 0.001, the record 0.02"]
+    assert benchmark.list_violations(unsearched) == ["training.learning_rate: the benchmark has 0.001, the record 0.02"]
     recipe["training"]["batch_size"] = 1024  # which the benchmark gives
     wider = space | {"training.batch_size": {"low": 256, "high": 8192, "log": True}}
     larger = type(record.recipe).model_validate(recipe | {"budget": budget | {"space": wider}})
-    assert benchmark.violations(larger) == ["training.batch_size: the benchmark has 512, the record 1024"]
+    assert benchmark.list_violations(larger) == ["training.batch_size: the benchmark has 512, the record 1024"]
     recipe["training"]["batch_size"] = 512
     richer = type(record.recipe).model_validate(recipe | {"budget": budget | {"space": space, "trials": 50}})
-    assert benchmark.violations(richer) == ["budget.trials: the benchmark has 2, the record 50"]
+    assert benchmark.list_violations(richer) == ["budget.trials: the benchmark has 2, the record 50"]
 
 
 def test_a_benchmark_is_found_by_name_or_file_and_mistakes_name_the_place(content, tmp_path, monkeypatch):

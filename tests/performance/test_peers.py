@@ -64,7 +64,7 @@ def test_operations_are_those_that_are_counted(peers, name, tasks):
     }[name]
     columns = examples([Task(name=f"task{number}") for number in range(tasks)])
     model = cls(cls.Config(tower_layers=(64, 32), wide=False, norm="batch", **settings), columns.spec)
-    counted = efficiency.flops_per_row(model, columns.train.take(torch.arange(64)))
+    counted = efficiency.count_flops_per_row(model, columns.train.take(torch.arange(64)))
     assert peers["flops"](name, model.embed.width, tasks, layers) == pytest.approx(counted)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtbench.data import scratch
-from mtbench.data.scratch import ArrayFile, Scratch, read_ahead, blocks
+from mtbench.data.scratch import ArrayFile, Scratch, blocks, read_ahead
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5, 9])

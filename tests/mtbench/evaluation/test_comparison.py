@@ -50,7 +50,7 @@ def test_one_seed_over_rows_agrees_with_delong(case):
     scores = [each.astype("float32") for each in scores]
     samples = []
     for each in scores:
-        table = predictions.table(
+        table = predictions.make_table(
             0, "test", ["click"], np.arange(rows), prediction=each[:, None], label=label[:, None],
             mask=np.ones((rows, 1), bool),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation import predictions
-from mtbench.evaluation.evaluate import Evaluation, best, evaluate, grouped, kinds, score, version
+from mtbench.evaluation.evaluate import Evaluation, best, evaluate, kinds, score, takes_groups, version
 from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench.schema import Task
 from mtbench_metrics.grouped import GAUC
@@ -39,7 +39,7 @@ def arrays(seed, count=80):
 
 def made(seed, split, **changes):
     data = {**arrays((seed, SPLITS.index(split))), **changes}
-    return predictions.table(seed, split, NAMES, np.arange(80), **data)
+    return predictions.make_table(seed, split, NAMES, np.arange(80), **data)
 
 
 def slow_gauc(pred, label, group):
@@ -147,14 +147,14 @@ def test_metrics_of_torchmetrics_serve_as_plugins():
     data = arrays((4, 0))
     preds, target = data["prediction"][:, 0], data["label"][:, 0]
     foreign = BinaryAUROC()
-    assert (kinds(foreign), grouped(foreign), best(foreign), version(foreign)) == (("binary",), False, 1.0, 1)
+    assert (kinds(foreign), takes_groups(foreign), best(foreign), version(foreign)) == (("binary",), False, 1.0, 1)
     assert score(foreign, preds, target, data["user"]) == pytest.approx(roc_auc_score(target, preds), abs=1e-6)
     assert best(torchmetrics.MeanSquaredError) == 0.0
 
 
 def test_first_party_metrics_say_what_they_are():
-    assert (kinds(RMSE), grouped(RMSE), best(RMSE), version(RMSE)) == (("regression",), False, 0.0, 1)
-    assert (kinds(GAUC), grouped(GAUC), best(GAUC)) == (("binary",), True, 1.0)
+    assert (kinds(RMSE), takes_groups(RMSE), best(RMSE), version(RMSE)) == (("regression",), False, 0.0, 1)
+    assert (kinds(GAUC), takes_groups(GAUC), best(GAUC)) == (("binary",), True, 1.0)
 
 
 class Silent(torchmetrics.Metric):

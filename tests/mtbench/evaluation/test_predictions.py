@@ -24,7 +24,7 @@ def texts(values):
 
 def example(seed=3, split="test", *, users=True, domains=False, count=5):
     rng = np.random.default_rng(seed)
-    return predictions.table(
+    return predictions.make_table(
         seed,
         split,
         ["click", "buy"],
@@ -43,7 +43,7 @@ def test_a_line_for_every_task_and_row_that_counts(mask, users, domains):
     count = len(mask)
     prediction = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
     rows, group = np.arange(count) + 100, np.arange(count) + 1000
-    made = predictions.table(
+    made = predictions.make_table(
         7,
         "valid",
         ["a", "b", "c"],
@@ -153,14 +153,14 @@ def test_files_that_hold_no_predictions_are_named(tmp_path):
 def test_arrays_that_do_not_fit_are_refused():
     ones = np.ones((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"must have shape \(3, 1\)"):
-        predictions.table(0, "test", ["a"], np.arange(3), prediction=ones, label=ones, mask=ones)
+        predictions.make_table(0, "test", ["a"], np.arange(3), prediction=ones, label=ones, mask=ones)
     with pytest.raises(ValueError, match="one entry per row"):
-        predictions.table(
+        predictions.make_table(
             0, "test", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones, user=np.arange(2)
         )
     with pytest.raises(ValueError, match="one entry per row"):
-        predictions.table(
+        predictions.make_table(
             0, "test", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones, domain=texts(["x"] * 4)
         )
     with pytest.raises(ValueError, match="not 'train'"):
-        predictions.table(0, "train", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones)
+        predictions.make_table(0, "train", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones)

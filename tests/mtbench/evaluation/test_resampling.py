@@ -24,7 +24,7 @@ def table(seeds=2, rows=60, users=8, tasks=("click", "buy"), seed=0, kept=0.7, r
     label, mask = (rng.random(shape) < rate).astype(float), rng.random(shape) < [1.0, *[kept] * (len(tasks) - 1)]
     group = None if users is None else rng.integers(100, 100 + users, rows)
     return pa.concat_tables(
-        predictions.table(
+        predictions.make_table(
             each, split, tasks, rng.permutation(rows) if split == "valid" else np.arange(rows) + 7,
             prediction=rng.integers(1, 10, shape) / 10, label=label, mask=mask, user=group,
         )

@@ -11,7 +11,7 @@ from mtbench.inputs import SourcedInput
 from mtbench.inputs.attach import attach_inputs
 from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Feature, Split
-from mtbench.testing.inputs import Generated, InMemory, changed_by_the_future, generated
+from mtbench.testing.inputs import Generated, InMemory, find_leaks, generate_table
 from mtbench_inputs.recent import Recent, RecentConfig
 
 PLUGIN = '''
@@ -52,9 +52,9 @@ def test_an_input_that_leaks_is_caught_every_time(tmp_path):
     caught = tried = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        table = generated(rng, 150, 6, 6)
+        table = generate_table(rng, 150, 6, 6)
         try:
-            changed = changed_by_the_future(
+            changed = find_leaks(
                 Leaking(RecentConfig(length=5)),
                 Generated(table),
                 Split(by="time", valid=0.15, test=0.15),
@@ -71,7 +71,7 @@ def test_an_input_that_leaks_is_caught_every_time(tmp_path):
 
 def test_no_event_of_validation_or_test_is_among_the_interactions():
     columns = prepare(
-        "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="i"
+        "generated", Generated(generate_table(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="i"
     )
     events, rows = collect_interactions(columns), collect_rows(columns)
     assert events.row.max() < columns.counts["train"]
@@ -84,7 +84,7 @@ def test_no_event_of_validation_or_test_is_among_the_interactions():
 
 def test_an_input_is_made_once_and_shared(monkeypatch):
     columns = prepare(
-        "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="o"
+        "generated", Generated(generate_table(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="o"
     )
     asked = Recent(RecentConfig(length=7))
     made = []
@@ -173,7 +173,7 @@ def test_a_dataset_without_users_is_refused_by_an_input_of_users(tmp_path):
 
 
 def test_asked_and_given_inputs_of_one_name_keep_their_own_settings():
-    columns = Generated(generated(np.random.default_rng(0), 200, 9, 9)).prepared(Split(by="time"))
+    columns = Generated(generate_table(np.random.default_rng(0), 200, 9, 9)).prepare(Split(by="time"))
     short, long = ({"recent": SourcedInput(Recent(RecentConfig(length=length)), "code")} for length in (2, 7))
     whole = attach_inputs(columns, short, long)
     assert whole.spec.inputs["recent"].length == 2
@@ -193,7 +193,7 @@ def test_asked_and_given_inputs_of_one_name_keep_their_own_settings():
 
 def test_batches_carry_inputs_row_by_row():
     columns = prepare(
-        "generated", Generated(generated(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="b"
+        "generated", Generated(generate_table(np.random.default_rng(0), 200, 9, 9)), Split(by="time"), source="b"
     )
     recent = {"recent": SourcedInput(Recent(RecentConfig(length=4)), "code")}
     whole = attach_inputs(columns, recent, recent)
@@ -207,10 +207,10 @@ def test_batches_carry_inputs_row_by_row():
 
 def test_a_given_input_may_not_take_the_name_of_a_feature(monkeypatch, tmp_path):
     monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path))
-    table = generated(np.random.default_rng(0), 150, 6, 6).rename(columns={"shelf": "recent items"})
+    table = generate_table(np.random.default_rng(0), 150, 6, 6).rename(columns={"shelf": "recent items"})
     features = (Feature(name="recent items", of="item"),)
     dataset = InMemory(table, Generated(table).schema().model_copy(update={"features": features}))
-    columns = dataset.prepared(Split(by="time", valid=0.15, test=0.15))
+    columns = dataset.prepare(Split(by="time", valid=0.15, test=0.15))
     pooled = {"recent": SourcedInput(Recent(RecentConfig(length=5)), "code")}
     with pytest.raises(MTBenchError, match=r"'recent' gives a feature 'recent items', and there is one of that name"):
         _ = attach_inputs(columns, {}, pooled).spec

@@ -12,7 +12,7 @@ from mtbench.errors import MTBenchError
 from mtbench.inputs import SourcedInput
 from mtbench.inputs.attach import open_input
 from mtbench.schema import Split
-from mtbench.testing.inputs import Generated, generated
+from mtbench.testing.inputs import Generated, generate_table
 from mtbench_inputs.full_graph import FullGraph, FullGraphConfig
 from mtbench_inputs.macro_graph import MacroGraph, MacroGraphConfig
 from mtbench_inputs.recent import Recent, RecentConfig
@@ -28,7 +28,7 @@ every_input = pytest.mark.parametrize("name", INPUTS)
 
 
 def columns():
-    return Generated(generated(np.random.default_rng(0), 300, 30, 20)).prepared(Split(by="time"))
+    return Generated(generate_table(np.random.default_rng(0), 300, 30, 20)).prepare(Split(by="time"))
 
 
 def make(name, of):
@@ -103,7 +103,7 @@ import numpy as np
 from mtbench.inputs import SourcedInput
 from mtbench.inputs.attach import open_input
 from mtbench.schema import Split
-from mtbench.testing.inputs import Generated, generated
+from mtbench.testing.inputs import Generated, generate_table
 from mtbench_inputs.recent import Recent, RecentConfig
 
 class Slow(Recent):
@@ -117,7 +117,7 @@ class Slow(Recent):
         self.seen = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
         return super().open(folder)
 
-of = Generated(generated(np.random.default_rng(0), 300, 30, 20)).prepared(Split(by="time"))
+of = Generated(generate_table(np.random.default_rng(0), 300, 30, 20)).prepare(Split(by="time"))
 print("ready", flush=True)
 for _ in sys.stdin:
     slow = Slow(RecentConfig(length=5))

@@ -8,14 +8,14 @@ import pytest
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import EARLIER, collect_interactions, collect_rows
 from mtbench.schema import Schema, Split
-from mtbench.testing.inputs import TASKS, Generated, InMemory, generated
+from mtbench.testing.inputs import TASKS, Generated, InMemory, generate_table
 
 SPLIT = Split(by="time", valid=0.15, test=0.15)
 
 
 @pytest.fixture(scope="module")
 def table():
-    return generated(np.random.default_rng(4), 300, 12, 8)
+    return generate_table(np.random.default_rng(4), 300, 12, 8)
 
 
 def listed(events):
@@ -28,7 +28,7 @@ def listed(events):
 
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
 def test_events_are_the_positives_outside_the_parts_that_are_judged_by_chunk_and_time(table, warmup):
-    columns = Generated(table).prepared(SPLIT, warmup=warmup)
+    columns = Generated(table).prepare(SPLIT, warmup=warmup)
     rows, events = collect_rows(columns), collect_interactions(columns)
     counts, positive = columns.counts, columns.positive()
     judged = range(counts["train"], counts["train"] + counts["valid"] + counts["test"])
@@ -43,7 +43,7 @@ def test_events_are_the_positives_outside_the_parts_that_are_judged_by_chunk_and
 
 
 def test_a_row_may_see_the_events_of_earlier_chunks(table):
-    columns = Generated(table).prepared(SPLIT)
+    columns = Generated(table).prepare(SPLIT)
     events = collect_interactions(columns)
     for chunk in range(events.chunks + 1):
         assert events.count_seen(chunk) == sum(one < chunk for one in events.chunk)
@@ -57,8 +57,8 @@ def test_a_row_may_see_the_events_of_earlier_chunks(table):
 def test_events_before_the_first_row_come_first_in_their_order(table):
     earlier = pa.table({"user": [3, 50, 3], "item": [7, 2, 60], "click": [1, 0, None], "buy": [0, 1, 1]})
     dataset = Generated(table)
-    events = collect_interactions(InMemory(dataset.table, dataset.schema(), earlier).prepared(SPLIT))
-    without = collect_interactions(dataset.prepared(SPLIT))
+    events = collect_interactions(InMemory(dataset.table, dataset.schema(), earlier).prepare(SPLIT))
+    without = collect_interactions(dataset.prepare(SPLIT))
     assert events.chunk[:3].tolist() == [EARLIER] * 3
     assert events.row[:3].tolist() == [-1] * 3
     assert events.positive[:3].tolist() == [[True, False], [False, True], [False, True]]
@@ -72,6 +72,6 @@ def test_events_before_the_first_row_come_first_in_their_order(table):
 
 def test_a_dataset_without_users_has_no_events():
     frame = pd.DataFrame({"x": np.arange(200) % 7, "time": np.arange(200), "click": np.arange(200) % 2})
-    columns = InMemory(frame, Schema(tasks=TASKS[:1], features=("x",), time="time")).prepared(SPLIT)
+    columns = InMemory(frame, Schema(tasks=TASKS[:1], features=("x",), time="time")).prepare(SPLIT)
     with pytest.raises(MTBenchError, match="'in-memory' has no users"):
         collect_interactions(columns)

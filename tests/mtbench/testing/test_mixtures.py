@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mtbench.testing.mixtures import recorded, spread
+from mtbench.testing.mixtures import measure_spread, record_weights
 
 ROWS = 7
 
@@ -42,15 +42,15 @@ def by_multihead_attention(x):
 )
 def test_weights_are_recorded_however_they_are_made(mixes):
     x = torch.randn(ROWS, 3, 4)
-    weights = recorded(mixes, x)
+    weights = record_weights(mixes, x)
     assert len(weights) == 1
     assert (weights[0] > 0).all()
-    assert spread(weights[0], ROWS) > 0.01
-    assert all(spread(one, ROWS) < 1e-6 for one in recorded(mixes, x[:1].expand(ROWS, -1, -1)))
+    assert measure_spread(weights[0], ROWS) > 0.01
+    assert all(measure_spread(one, ROWS) < 1e-6 for one in record_weights(mixes, x[:1].expand(ROWS, -1, -1)))
 
 
 def test_what_is_no_mixture_is_not_recorded():
-    assert recorded(lambda x: x.relu() @ x.mT, torch.randn(ROWS, 4)) == []
+    assert record_weights(lambda x: x.relu() @ x.mT, torch.randn(ROWS, 4)) == []
 
 
 @pytest.mark.parametrize(
@@ -59,22 +59,22 @@ def test_what_is_no_mixture_is_not_recorded():
 def test_weights_that_differ_in_one_row_are_spread(shape):
     weights = torch.full(shape, 0.2)
     weights.view(-1)[0] = 0.9
-    assert spread(weights, ROWS) > 0.1
+    assert measure_spread(weights, ROWS) > 0.1
 
 
 def test_rows_joined_with_tokens_are_alike_in_either_order():
     tokens = torch.randn(3, 5).softmax(-1)
-    assert spread(tokens.repeat(ROWS, 1), ROWS) < 1e-6
-    assert spread(tokens.repeat_interleave(ROWS, 0), ROWS) < 1e-6
+    assert measure_spread(tokens.repeat(ROWS, 1), ROWS) < 1e-6
+    assert measure_spread(tokens.repeat_interleave(ROWS, 0), ROWS) < 1e-6
     rows = torch.randn(ROWS, 5).softmax(-1)
-    assert spread(rows.repeat(3, 1), ROWS) > 0.01
-    assert spread(rows.repeat_interleave(3, 0), ROWS) > 0.01
+    assert measure_spread(rows.repeat(3, 1), ROWS) > 0.01
+    assert measure_spread(rows.repeat_interleave(3, 0), ROWS) > 0.01
 
 
 def test_a_softmax_over_one_entry_mixes_nothing():
-    assert spread(torch.randn(ROWS, 4, 1).softmax(-1), ROWS) == 0
+    assert measure_spread(torch.randn(ROWS, 4, 1).softmax(-1), ROWS) == 0
 
 
 def test_weights_of_no_row_are_not_judged():
-    assert spread(torch.randn(4, 5).softmax(-1), ROWS) == math.inf
-    assert spread(torch.zeros(ROWS, 0), ROWS) == math.inf
+    assert measure_spread(torch.randn(4, 5).softmax(-1), ROWS) == math.inf
+    assert measure_spread(torch.zeros(ROWS, 0), ROWS) == math.inf

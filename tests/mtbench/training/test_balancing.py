@@ -15,7 +15,7 @@ from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.testing.examples import TASKS, examples, schema
 from mtbench.training.balancing import Aggregator
-from mtbench.training.module import TrainingModule, _probe
+from mtbench.training.module import TrainingModule, _take_probe
 
 REGISTRY = Registry.load()
 NAMES = [entry.name for entry in REGISTRY.registrations("balancer") if entry.plugin.distribution == "mtbench"]
@@ -191,20 +191,20 @@ def test_famo_sees_each_batch_again_with_the_same_dropout(small, tmp_path, monke
 
 def test_shared_parameters_of_a_shared_bottom_are_embeddings_and_bottom():
     model, columns = build("shared-bottom")
-    found = names(model, model.shared_parameters(_probe(columns.train)))
+    found = names(model, model.shared_parameters(_take_probe(columns.train)))
     assert found == {name for name, _ in model.named_parameters() if name.startswith(("embed.", "bottom."))}
 
 
 def test_single_task_networks_share_nothing():
     model, columns = build("single-task")
-    assert model.shared_parameters(_probe(columns.train)) == []
+    assert model.shared_parameters(_take_probe(columns.train)) == []
 
 
 def test_layers_that_start_at_zero_hide_nothing():
     model, columns = build("shared-bottom")
-    expected = names(model, model.shared_parameters(_probe(columns.train)))
+    expected = names(model, model.shared_parameters(_take_probe(columns.train)))
     torch.nn.init.zeros_(model.towers.head.weight)
-    assert names(model, model.shared_parameters(_probe(columns.train))) == expected
+    assert names(model, model.shared_parameters(_take_probe(columns.train))) == expected
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -213,7 +213,7 @@ def test_the_probe_leaves_every_model_and_random_numbers_as_they_are(name):
     model.eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     random = torch.get_rng_state()
-    batch = _probe(columns.train)
+    batch = _take_probe(columns.train)
     found = names(model, model.shared_parameters(batch))
     assert names(model, model.shared_parameters(batch)) == found
     assert torch.equal(torch.get_rng_state(), random)
@@ -231,7 +231,7 @@ def test_aggregators_set_the_gradients_of_any_model(name):
             return [each.sum(0) for each in gradients]
 
     model, columns = build(name)
-    shared = list(model.shared_parameters(_probe(columns.train)))
+    shared = list(model.shared_parameters(_take_probe(columns.train)))
     own = [each for each in model.parameters() if all(each is not one for one in shared)]
     batch = columns.train.take(torch.arange(100))
     balancer = Sum(Sum.Config(), columns.schema.tasks)
@@ -261,7 +261,7 @@ def test_a_model_may_name_its_shared_parameters_itself(small, tmp_path, monkeypa
 
 def test_the_probe_has_rows_of_every_task():
     columns = examples(TASKS[:4], ())
-    batch = _probe(columns.train)
+    batch = _take_probe(columns.train)
     assert (batch.mask.sum(0) >= 64).all()
     assert batch.rows.max() >= columns.train.rows[-100]
 

@@ -49,14 +49,14 @@ def clock(monkeypatch):
 
 
 def test_what_is_trained_is_counted(batch):
-    assert efficiency.parameters(Two()) == 3 * 5 + 5 + 5 * 2 + 2
-    assert efficiency.flops_per_row(Two(), batch) == 2 * (3 * 5 + 5 * 2)
+    assert efficiency.count_parameters(Two()) == 3 * 5 + 5 + 5 * 2 + 2
+    assert efficiency.count_flops_per_row(Two(), batch) == 2 * (3 * 5 + 5 * 2)
 
 
 def test_the_median_is_taken_without_the_first_time(batch, clock):
     clock(100.0, 0.1, 0.3, 0.2, 0.5, 0.4)
     done = []
-    assert efficiency.median_seconds(lambda: done.append(1), batch) == 0.3
+    assert efficiency.measure_seconds(lambda: done.append(1), batch) == 0.3
     assert len(done) == 1 + efficiency.PASSES
 
 
@@ -64,7 +64,7 @@ def test_the_median_is_taken_without_the_first_time(batch, clock):
 def test_long_work_is_repeated_less_often(batch, clock, seconds, times):
     clock(seconds)
     done = []
-    assert efficiency.median_seconds(lambda: done.append(1), batch) == seconds
+    assert efficiency.measure_seconds(lambda: done.append(1), batch) == seconds
     assert len(done) == times
 
 
@@ -72,19 +72,19 @@ def test_latency_is_of_a_model_in_use_and_a_step_of_one_in_training(batch, clock
     model = Two()
     before = [parameter.clone() for parameter in model.parameters()]
     clock(0.25)
-    assert efficiency.latency(model, batch, passes=2) == 0.25
+    assert efficiency.measure_latency(model, batch, passes=2) == 0.25
     assert model.passes == [False] * 3
     assert all(map(torch.equal, before, model.parameters()))
-    assert efficiency.step(model, batch, passes=2) == 0.25
+    assert efficiency.measure_step(model, batch, passes=2) == 0.25
     assert model.passes[3:] == [True] * 3
     assert not any(map(torch.equal, before[1:], list(model.parameters())[1:]))
     assert torch.equal(before[0], model.fixed)
 
 
 def test_the_environment_names_versions_and_what_a_model_needs():
-    environment = efficiency.environment(["rich"])
+    environment = efficiency.describe_environment(["rich"])
     assert environment["torch"] == metadata.version("torch")
     assert environment["rich"] == metadata.version("rich")
     assert environment["threads"] == str(torch.get_num_threads())
     with pytest.raises(metadata.PackageNotFoundError):
-        efficiency.environment(["no-such-package"])
+        efficiency.describe_environment(["no-such-package"])

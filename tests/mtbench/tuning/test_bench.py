@@ -35,7 +35,7 @@ def test_what_is_missing_is_made_and_nothing_twice(content, planted_board, tmp_p
     assert tuned.recipe.budget.trials == len(tuned.measured.tuning.trials) == 2
     for record in (default, tuned):
         assert record.recipe.benchmark == benchmark.part
-        assert benchmark.violations(record.recipe) == []
+        assert benchmark.list_violations(record.recipe) == []
     assert sum("its record is there" in line for line in said) == 2
     places = status(benchmark, records, Registry.load())
     assert [place.record.key for place in places[2:]] == [default.key, tuned.key]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtbench.tuning.display import SweepDisplay, describe_outcome, duration
+from mtbench.tuning.display import SweepDisplay, describe_duration, describe_outcome
 from mtbench.tuning.history import History, Outcome
 
 FINISHED = Outcome(0, "finished", score=0.51237, tasks={"click": 0.7, "buy": 0.81234}, epochs=1)
@@ -32,7 +32,7 @@ def test_an_outcome_is_said_in_words(outcome):
     ],
 )
 def test_a_duration_has_two_units(seconds, said):
-    assert duration(seconds) == said
+    assert describe_duration(seconds) == said
 
 
 def test_every_slot_is_said_once_and_the_table_stands_at_the_end(capsys):

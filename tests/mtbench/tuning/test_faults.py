@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from mtbench.experiment import Sweep
 from mtbench.record.store import read_all
-from mtbench.tuning.history import history
+from mtbench.tuning.history import read_history
 from mtbench.tuning.studies import ModelStudy, Storage
 from tests.mtbench.tuning.conftest import PATIENCE, SWEEP, wait_until
 
@@ -220,4 +220,4 @@ def test_a_worker_the_parent_and_the_database_are_killed_and_nothing_is_lost_or_
         assert set(used) <= set(range(TRIALS))
         assert any(trial.state == TrialState.FAIL and "released" not in trial.user_attrs for trial in found)
         study = ModelStudy(Storage(address, 1), "e/dial", Sweep(trials=TRIALS, heartbeat=1))
-        assert history(study).count("finished") == TRIALS
+        assert read_history(study).count("finished") == TRIALS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbench.tuning.history import History, Outcome, history, importances, ranks
+from mtbench.tuning.history import History, Outcome, measure_importances, rank_models, read_history
 from mtbench.tuning.worker import work
 
 
@@ -35,7 +35,7 @@ def test_the_best_so_far_is_the_best_of_the_first_slots(scores):
 @given(st.lists(SCORES, min_size=1, max_size=4))
 def test_a_rank_is_one_more_than_the_models_that_are_better_so_far(many):
     histories = [made(str(index), scores) for index, scores in enumerate(many)]
-    found = ranks(histories)
+    found = rank_models(histories)
     for at in range(min(map(len, many))):
         best = [each.best_so_far()[at] for each in histories]
         for each, own in zip(histories, best, strict=True):
@@ -48,7 +48,7 @@ def test_the_setting_that_decides_is_the_most_important(begin, tmp_path):
     space = {"model.fault": ["none", "harmless"], "model.seconds": {"low": 0.0, "high": 0.001}}
     _, [study] = begin({"sweep": {"trials": 20, "sampler": "random", "space": space}})
     work("test", str(study.place), tmp_path)
-    found = importances(study)
+    found = measure_importances(study)
     assert max(found, key=found.get) == "model.dial"
     assert sum(found.values()) == pytest.approx(1)
     assert importances_of_few(begin) == {}
@@ -56,7 +56,7 @@ def test_the_setting_that_decides_is_the_most_important(begin, tmp_path):
 
 def importances_of_few(begin):
     _, [study] = begin({"sweep": {"trials": 2}}, name="few")
-    return importances(study)
+    return measure_importances(study)
 
 
 @pytest.mark.usefixtures("dial")
@@ -66,7 +66,7 @@ def test_a_history_tells_what_is_running_and_in_which_order_slots_come(begin):
     for each, score in zip(reversed(taken[:2]), (0.4, 0.9), strict=True):
         each.trial.suggest_float("model.dial", 0, 1)
         each.finish(_complete(), {"tasks": {"click": score}, "epochs": 1, "seconds": 2.0}, score)
-    found = history(study)
+    found = read_history(study)
     assert [each.slot for each in found.outcomes] == [0, 1]
     assert found.best_so_far() == [0.9, 0.9]
     assert (found.running, found.slots, found.label) == (1, 4, "dial")

@@ -9,7 +9,7 @@ from mtbench.experiment import load_experiment
 from mtbench.plan import make_plan
 from mtbench.registry import Registry
 from mtbench.schema import Choice, FloatRange, IntRange
-from mtbench.tuning.space import Dimension, apply_settings, check_keys, labels, space_of, stored
+from mtbench.tuning.space import Dimension, apply_settings, check_keys, label_models, make_space, to_stored
 
 ROWS = 40_000
 REGISTRY = Registry.load()
@@ -24,7 +24,7 @@ def planned(**content):
 
 
 def space(model, index=0, **content):
-    return space_of(planned(models=[model], **content), index, ROWS, "e.yaml")
+    return make_space(planned(models=[model], **content), index, ROWS, "e.yaml")
 
 
 def ranges(found):
@@ -34,7 +34,7 @@ def ranges(found):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_first_trial_of_a_model_has_its_default_settings(name):
     plan = planned(models=[name])
-    found = space_of(plan, 0, ROWS, "e.yaml")
+    found = make_space(plan, 0, ROWS, "e.yaml")
     again = make_plan(apply_settings(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
     assert again.models == plan.models
     if any(each.name.startswith("training.") for each in found.dimensions):
@@ -45,7 +45,7 @@ def test_the_first_trial_of_a_model_has_its_default_settings(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_whatever_is_drawn_is_an_experiment(name):
     plan = planned(models=[name])
-    found = space_of(plan, 0, ROWS, "e.yaml")
+    found = make_space(plan, 0, ROWS, "e.yaml")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(20):
         trial = study.ask()
@@ -56,7 +56,7 @@ def test_whatever_is_drawn_is_an_experiment(name):
             room, _, key = setting.partition(".")
             kept = {"model": again.models[0].config, "training": again.experiment.training}.get(room)
             if kept is not None:
-                assert stored(getattr(kept, key)) == stored(value)
+                assert to_stored(getattr(kept, key)) == to_stored(value)
             else:
                 assert again.experiment.balancer.name == value
 
@@ -79,7 +79,7 @@ def test_a_reference_has_neither_training_nor_balancer():
 
 
 def test_a_range_is_made_wide_enough_for_its_default():
-    small = space_of(planned(models=["mmoe"]), 0, 5000, "e.yaml")
+    small = make_space(planned(models=["mmoe"]), 0, 5000, "e.yaml")
     assert ranges(small)["training.batch_size"] == IntRange(78, 8192, log=True)
     assert small.defaults()["training.batch_size"] == 78
 
@@ -95,7 +95,7 @@ def test_the_file_changes_ranges_and_adds_settings():
     }
     plan = planned(models=["mmoe", "ple"], sweep={"space": asked})
     check_keys(plan, "e.yaml")
-    mmoe, ple = (space_of(plan, index, ROWS, "e.yaml") for index in (0, 1))
+    mmoe, ple = (make_space(plan, index, ROWS, "e.yaml") for index in (0, 1))
     found = ranges(mmoe)
     assert found["model.tower_layers"] == Choice(([32], [64, 32]))
     assert found["model.experts"] == IntRange(4, 12)
@@ -104,7 +104,7 @@ def test_the_file_changes_ranges_and_adds_settings():
     assert "model.levels" not in found
     assert ranges(ple)["model.levels"] == IntRange(1, 2)
     assert "model.experts" not in ranges(ple)
-    chosen = mmoe.defaults() | {"balancer": stored({"name": "dwa", "temperature": 3}), "model.tower_layers": "[32]"}
+    chosen = mmoe.defaults() | {"balancer": to_stored({"name": "dwa", "temperature": 3}), "model.tower_layers": "[32]"}
     settled = apply_settings(plan.experiment, 0, mmoe.values(chosen))
     assert settled.balancer.settings == {"temperature": 3}
     assert settled.models[0].settings["tower_layers"] == [32]
@@ -127,13 +127,13 @@ def test_the_file_changes_ranges_and_adds_settings():
 def test_a_space_that_does_not_fit_is_refused(asked, message):
     plan = planned(models=["mmoe"], sweep={"space": asked})
     if message is None:  # a value that the setting does not allow is left out
-        found = space_of(plan, 0, ROWS, "e.yaml")
+        found = make_space(plan, 0, ROWS, "e.yaml")
         assert "model.experts" not in ranges(found)
         assert "model.experts -1: " in found.left_out[0]
         return
     with pytest.raises(MTBenchError, match=message):  # noqa: PT012 - either may find it
         check_keys(plan, "e.yaml")
-        space_of(plan, 0, ROWS, "e.yaml")
+        make_space(plan, 0, ROWS, "e.yaml")
 
 
 def test_a_value_whose_package_is_missing_is_left_out(monkeypatch):
@@ -154,10 +154,10 @@ def test_a_value_whose_package_is_missing_is_left_out(monkeypatch):
 
 def test_choices_are_kept_as_what_a_database_can_hold():
     each = Dimension("model.layers", Choice(((64, 32), (), None, "a", True, 1.5)), ())
-    assert [stored(value) for value in each.range.values] == ["[64,32]", "[]", None, "a", True, 1.5]
-    assert [each.value(stored(value)) for value in each.range.values] == [[64, 32], [], None, "a", True, 1.5]
+    assert [to_stored(value) for value in each.range.values] == ["[64,32]", "[]", None, "a", True, 1.5]
+    assert [each.value(to_stored(value)) for value in each.range.values] == [[64, 32], [], None, "a", True, 1.5]
 
 
 def test_models_of_one_name_are_told_apart():
     models = planned(models=["mmoe", {"name": "mmoe", "experts": 2}, "ple", {"name": "mmoe", "experts": 3}])
-    assert labels(models.experiment.models) == ["mmoe", "mmoe-2", "ple", "mmoe-3"]
+    assert label_models(models.experiment.models) == ["mmoe", "mmoe-2", "ple", "mmoe-3"]

@@ -105,7 +105,7 @@ def test_a_slot_that_is_given_back_is_taken_again_as_often_as_it_is(tmp_path):
 def test_a_worker_that_gives_no_sign_of_life_loses_its_slot_and_what_it_brings_late_counts_for_nothing(tmp_path):
     study = made(tmp_path, trials=2)
     late = study.take("dead")
-    with late.alive():
+    with late.keep_alive():
         study.take("w").finish(TrialState.COMPLETE, {}, 0.9)
         time.sleep(6)  # more than four signs of life
         assert study.take("w") is None  # it is alive
@@ -132,7 +132,7 @@ def test_signs_of_life_go_on_after_a_fault_of_the_database(tmp_path, monkeypatch
         beat.set()
 
     monkeypatch.setattr(taken.study.storage, "record_heartbeat", record)
-    with taken.alive():
+    with taken.keep_alive():
         assert beat.wait(60)
     assert not faults
 
@@ -326,7 +326,7 @@ def test_a_database_that_is_not_there_is_said_to_be_gone_without_its_password():
     storage = Storage("postgresql://me:secret@127.0.0.1:9/none")
     with (
         pytest.raises(MTBenchError, match=r"the storage postgresql.*refused.*the same command goes on") as caught,
-        storage.reached(),
+        storage.reach(),
     ):
         storage.names("s")
     assert "secret" not in str(caught.value)
@@ -335,7 +335,7 @@ def test_a_database_that_is_not_there_is_said_to_be_gone_without_its_password():
 def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "sweep.db").write_text("not a database, " * 100)
     storage = Storage(f"sqlite:///{tmp_path}/sweep.db")
-    with pytest.raises(MTBenchError, match=r"sweep.db failed: .*not a database"), storage.reached():
+    with pytest.raises(MTBenchError, match=r"sweep.db failed: .*not a database"), storage.reach():
         storage.names("s")
 
 

@@ -6,7 +6,7 @@ import torch
 from optuna.trial import TrialState
 
 from mtbench.errors import MTBenchError
-from mtbench.tuning.history import history
+from mtbench.tuning.history import read_history
 from mtbench.tuning.trials import SweepPlan
 from mtbench.tuning.worker import work
 
@@ -26,7 +26,7 @@ def worked(begin, tmp_path, changes):
 @pytest.mark.usefixtures("dial")
 def test_trials_are_judged_on_validation_alone_and_the_best_is_found(begin, tmp_path):
     sweep_plan, [study], count = worked(begin, tmp_path, {"sweep": {"trials": 25, "heartbeat": 1}})
-    found = history(study)
+    found = read_history(study)
     assert count == 25
     assert [each.slot for each in found.outcomes] == list(range(25))
     assert found.outcomes[0].params == {"model.dial": 0.2}
@@ -59,12 +59,12 @@ def test_models_take_turns(begin, tmp_path):
 def test_what_fails_by_its_own_fault_uses_its_slot_with_the_reason(begin, tmp_path, fault, reason):
     space = {"model.fault": ["none", fault]}
     _, [study], count = worked(begin, tmp_path, {"sweep": {"trials": 8, "space": space}})
-    failed = [each for each in history(study).outcomes if each.state == "failed"]
+    failed = [each for each in read_history(study).outcomes if each.state == "failed"]
     assert count == 8
     assert 0 < len(failed) < 8
     for each in failed:
         assert (each.reason, each.params["model.fault"]) == (reason, fault)
-    for each in history(study).finished:
+    for each in read_history(study).finished:
         assert each.params["model.fault"] == "none"
 
 
@@ -72,11 +72,11 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial(begin, tmp_path):
     space = {"training.learning_rate": [0.001, 1e30]}
     changes = NETWORK | {"sweep": {"trials": 6, "space": space, "sampler": "random"}}
     _, [study], _ = worked(begin, tmp_path, changes)
-    failed = [each for each in history(study).outcomes if each.params["training.learning_rate"] == 1e30]
+    failed = [each for each in read_history(study).outcomes if each.params["training.learning_rate"] == 1e30]
     assert failed
     assert {each.state for each in failed} == {"failed"}
     assert all("the loss of task" in each.reason for each in failed)
-    assert all(each.state != "failed" for each in history(study).outcomes if each not in failed)
+    assert all(each.state != "failed" for each in read_history(study).outcomes if each not in failed)
 
 
 @pytest.mark.usefixtures("dial")
@@ -84,7 +84,7 @@ def test_a_score_that_is_no_number_is_a_failed_trial(begin, tmp_path, monkeypatc
     monkeypatch.setattr(SweepPlan, "score", lambda *_: float("nan"))
     _, [study], count = worked(begin, tmp_path, {"sweep": {"trials": 2}})
     assert count == 2
-    assert [each.reason for each in history(study).outcomes] == ["ValueError: The value nan is not acceptable"] * 2
+    assert [each.reason for each in read_history(study).outcomes] == ["ValueError: The value nan is not acceptable"] * 2
 
 
 @pytest.mark.parametrize("pruner", ["halving", "median"])
@@ -121,12 +121,12 @@ def test_parameters_and_operations_are_those_of_the_drawn_network(begin, tmp_pat
     space = {"model.bottom_layers": [[8], [64]]}
     changes = NETWORK | {"sweep": {"trials": 5, "space": space, "sampler": "random"}}
     sweep_plan, [study], _ = worked(begin, tmp_path, changes)
-    for each in history(study).finished:
+    for each in read_history(study).finished:
         [candidate] = sweep_plan.candidates
         plan = sweep_plan.plan_model(0, candidate.space.values(each.params))
         model = plan.models[0].cls(plan.models[0].config, sweep_plan.columns.spec)
         assert each.parameters == sum(value.numel() for value in model.parameters() if value.requires_grad)
-    sizes = {each.params["model.bottom_layers"]: each.flops for each in history(study).finished}
+    sizes = {each.params["model.bottom_layers"]: each.flops for each in read_history(study).finished}
     assert sizes["[64]"] > sizes["[8]"]
 
 

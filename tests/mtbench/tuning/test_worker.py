@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from mtbench.errors import MTBenchError
-from mtbench.tuning.worker import _next, join_sweep
+from mtbench.tuning.worker import _take_next, join_sweep
 from tests.mtbench.tuning.conftest import PATIENCE
 
 CHILD = """
 import sys, time
-from mtbench.tuning.worker import ending_with_parent
-with ending_with_parent():
+from mtbench.tuning.worker import end_with_parent
+with end_with_parent():
     print("working", flush=True)
     while not sys.argv[1:]:
         time.sleep(0.05)
@@ -41,7 +41,7 @@ class Study:
 
 def turns(count, **studies):
     candidates = [SimpleNamespace(label=label, index=index) for index, label in enumerate(studies)]
-    taken = (_next(candidates, studies, "w") for _ in range(count))
+    taken = (_take_next(candidates, studies, "w") for _ in range(count))
     return [(candidate.label, slot) for candidate, slot in taken if slot]
 
 

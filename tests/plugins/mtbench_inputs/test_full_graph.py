@@ -14,7 +14,7 @@ from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
-from mtbench.testing.inputs import TASKS, Generated, generated
+from mtbench.testing.inputs import TASKS, Generated, generate_table
 from mtbench_datasets.kuairand_pure import KuaiRandPure
 from mtbench_inputs.full_graph import FullGraph, FullGraphConfig, FullGraphInput
 
@@ -83,7 +83,7 @@ cases = given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([0.0, 0.
 def test_propagation_equals_dense_lightgcn_without_the_batch_s_edges(tmp_path_factory, seed, timed, warmup):
     rng = np.random.default_rng(seed)
     columns = prepared(
-        generated(rng, int(rng.integers(40, 150)), USERS, ITEMS, timed=timed), timed=timed, warmup=warmup
+        generate_table(rng, int(rng.integers(40, 150)), USERS, ITEMS, timed=timed), timed=timed, warmup=warmup
     )
     opened = made(columns, tmp_path_factory.mktemp("graph"))
     batch = torch.from_numpy(rng.permutation(columns.counts["train"])[: rng.integers(0, 30)])
@@ -100,7 +100,7 @@ def test_propagation_equals_dense_lightgcn_without_the_batch_s_edges(tmp_path_fa
         torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
 
 
-def count_seen(opened, seed, rows, taken):
+def seen(opened, seed, rows, taken):
     """Return what rows are given by propagation: their users' and items' vectors, in double precision.
 
     Sums over a matrix with other zeros are taken in another order, so they are equal up to rounding.
@@ -112,7 +112,7 @@ def count_seen(opened, seed, rows, taken):
 def law_case(tmp_path_factory, seed, timed, warmup, choose):
     """Return the input before and after the labels of the chosen rows were flipped, and those rows."""
     rng = np.random.default_rng(seed)
-    table = generated(rng, int(rng.integers(40, 200)), USERS, ITEMS, timed=timed)
+    table = generate_table(rng, int(rng.integers(40, 200)), USERS, ITEMS, timed=timed)
     columns = prepared(table, timed=timed, warmup=warmup)
     folder = tmp_path_factory.mktemp("law")
     before = made(columns, folder / "before")
@@ -181,7 +181,7 @@ def test_feature_models_see_no_label_of_a_row_s_own_part(tmp_path_factory, seed,
 
 def test_pooled_numbers_are_the_propagated_vectors_of_the_other_parts(tmp_path):
     columns = prepare(
-        "generated", Generated(generated(np.random.default_rng(3), 150, USERS, ITEMS)), Split(by="time"), source=""
+        "generated", Generated(generate_table(np.random.default_rng(3), 150, USERS, ITEMS)), Split(by="time"), source=""
     )
     opened = made(columns, tmp_path, width=3, folds=4, seed=7)
     events, everyone = collect_interactions(columns), torch.arange(150)
@@ -211,7 +211,7 @@ def test_pooled_numbers_are_the_propagated_vectors_of_the_other_parts(tmp_path):
 
 def test_a_pickled_input_gives_the_same(tmp_path):
     columns = prepare(
-        "generated", Generated(generated(np.random.default_rng(5), 150, USERS, ITEMS)), Split(by="time"), source=""
+        "generated", Generated(generate_table(np.random.default_rng(5), 150, USERS, ITEMS)), Split(by="time"), source=""
     )
     opened = made(columns, tmp_path)
     again = pickle.loads(pickle.dumps(opened)).to("cpu")  # noqa: S301
@@ -227,7 +227,7 @@ def _pairs(columns):
 
 
 def test_a_table_without_positives_to_see_gives_zeros(tmp_path):
-    table = generated(np.random.default_rng(0), 60, USERS, ITEMS)
+    table = generate_table(np.random.default_rng(0), 60, USERS, ITEMS)
     columns = prepare("generated", Generated(table), Split(by="time"), source="")
     events = collect_interactions(columns)
     none = type(events)(

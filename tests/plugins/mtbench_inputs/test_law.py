@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtbench.errors import MTBenchError
 from mtbench.schema import Split
-from mtbench.testing.inputs import Generated, changed_by_the_future, generated
+from mtbench.testing.inputs import Generated, find_leaks, generate_table
 from mtbench_inputs.rates import Rates, RatesConfig
 from mtbench_inputs.recent import Recent, RecentConfig
 from mtbench_inputs.text import Text, TextConfig
@@ -32,11 +32,11 @@ def test_no_row_is_given_anything_of_its_chunk_or_a_later_one(tmp_path_factory, 
     input_, last = INPUTS[name]
     chunk = data.draw(st.integers(0, last))
     rng = np.random.default_rng(seed)
-    table = generated(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
+    table = generate_table(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
     split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
     folder = tmp_path_factory.getbasetemp() / f"law-{next(FOLDERS)}"
     try:
-        changed = changed_by_the_future(input_, Generated(table), split, chunk, folder)
+        changed = find_leaks(input_, Generated(table), split, chunk, folder)
     except MTBenchError:
         assume(False)
     assert changed == []

@@ -15,7 +15,7 @@ from mtbench.data.dataset import DatasetConfig
 from mtbench.data.sources import locate
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import EARLIER, collect_interactions, collect_rows
-from mtbench.testing.inputs import InMemory, changed_by_the_future
+from mtbench.testing.inputs import InMemory, find_leaks
 from mtbench_datasets.anime import Anime
 from mtbench_datasets.epinions import Epinions
 from mtbench_datasets.kuairand_pure import KuaiRandConfig, KuaiRandPure
@@ -119,11 +119,11 @@ def cases(name):
 def test_no_row_is_given_anything_of_its_chunk_or_a_later_one(name, input_, leaking, tmp_path):
     split = DATASETS[name].split
     for case, (dataset, rng) in enumerate(cases(name)):
-        chunks = dataset.prepared(split).chunk()
+        chunks = dataset.prepare(split).chunk()
         chunk = int(rng.integers(chunks.max()))  # a chunk of training rows: others' labels are in no input
-        assert not changed_by_the_future(input_, dataset, split, chunk, tmp_path / f"{case}-law")
-        assert changed_by_the_future(leaking, dataset, split, chunk, tmp_path / f"{case}-leak")
-        assert not changed_by_the_future(input_, dataset, split, int(chunks.max()), tmp_path / f"{case}-held-out")
+        assert not find_leaks(input_, dataset, split, chunk, tmp_path / f"{case}-law")
+        assert find_leaks(leaking, dataset, split, chunk, tmp_path / f"{case}-leak")
+        assert not find_leaks(input_, dataset, split, int(chunks.max()), tmp_path / f"{case}-held-out")
 
 
 @pytest.mark.parametrize("name", [name for name, dataset in DATASETS.items() if dataset.schema().texts])
@@ -131,7 +131,7 @@ def test_no_text_depends_on_a_label(name, tmp_path):
     (column,) = DATASETS[name].schema().texts
     input_ = Text(TextConfig(column=column, encoder="hashed"))
     for case, (dataset, _) in enumerate(cases(name)):
-        assert not changed_by_the_future(input_, dataset, DATASETS[name].split, 0, tmp_path / str(case))
+        assert not find_leaks(input_, dataset, DATASETS[name].split, 0, tmp_path / str(case))
 
 
 def built(columns, folder):
@@ -143,12 +143,12 @@ def built(columns, folder):
 
 def before_and_after(dataset, name, rows_to_flip, folder):
     """Return the full graph before and after the labels of some training rows and of all held-out rows were flipped."""
-    columns = dataset.prepared(DATASETS[name].split)
+    columns = dataset.prepare(DATASETS[name].split)
     before = built(columns, folder / "before")
     trained = columns.counts["train"]
     flipped = np.concatenate([rows_to_flip(before, trained), np.arange(trained, len(before.rows.users))])
     raw = columns.row_ids(columns.everything())[flipped]
-    after = built(dataset.flipped(raw).prepared(DATASETS[name].split), folder / "after")
+    after = built(dataset.flip(raw).prepare(DATASETS[name].split), folder / "after")
     return before, after, torch.from_numpy(flipped)
 
 

@@ -18,7 +18,7 @@ from mtbench.errors import MTBenchError
 from mtbench.inputs import Rows
 from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
-from mtbench.testing.inputs import TASKS, Generated, changed_by_the_future, generated, given
+from mtbench.testing.inputs import TASKS, Generated, find_leaks, generate_table, give_input
 from mtbench_datasets.kuairand_pure import KuaiRandPure
 from mtbench_datasets.planted import Planted, PlantedConfig
 from mtbench_inputs.macro import clusters
@@ -86,12 +86,10 @@ def test_no_row_is_given_anything_of_its_chunk_or_a_later_one(kind, timed, tmp_p
     monkeypatch.setattr(clusters, "metis", repeatable)
     for seed in range(32):
         rng = np.random.default_rng((seed, timed, len(kind)))
-        table = generated(rng, int(rng.integers(60, 200)), 8, 6, timed=timed)
+        table = generate_table(rng, int(rng.integers(60, 200)), 8, 6, timed=timed)
         split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
         chunk = int(rng.integers(6))
-        assert not changed_by_the_future(
-            macro_graph(**KINDS[kind]), Generated(table), split, chunk, tmp_path / str(seed)
-        )
+        assert not find_leaks(macro_graph(**KINDS[kind]), Generated(table), split, chunk, tmp_path / str(seed))
 
 
 def test_a_graph_made_of_the_row_s_own_chunk_is_caught(tmp_path):
@@ -102,10 +100,10 @@ def test_a_graph_made_of_the_row_s_own_chunk_is_caught(tmp_path):
 
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        table = generated(rng, 150, 8, 6)
+        table = generate_table(rng, 150, 8, 6)
         split = Split(by="time", valid=0.15, test=0.15)
         leaking = Leaking(MacroGraphConfig(**SMALL))
-        changed = changed_by_the_future(leaking, Generated(table), split, int(rng.integers(4)), tmp_path / str(seed))
+        changed = find_leaks(leaking, Generated(table), split, int(rng.integers(4)), tmp_path / str(seed))
         assert {"user_hop1", "user_hop2", "item_hop1", "item_hop2", "item_scores", "user_scores"} <= set(changed)
 
 
@@ -196,7 +194,7 @@ def plain_neighbors(columns, chunk, tasks, node, scores, length):
 def some_columns():
     """Yield columns of small tables, with their seed; a table may happen to lack a class in a part."""
     for seed in count():
-        table = generated(np.random.default_rng(seed), 60, 7, 6, timed=seed % 2 == 0)
+        table = generate_table(np.random.default_rng(seed), 60, 7, 6, timed=seed % 2 == 0)
         with suppress(MTBenchError):
             yield seed, columns_of(table, warmup=0.3 * (seed % 3 == 0))
 
@@ -205,7 +203,7 @@ def some_columns():
 def test_rows_are_given_what_a_plain_count_finds(scheme, snapshots, tmp_path):
     for seed, columns in islice(some_columns(), 100):
         snapshots.clear()
-        parts = given(macro_graph(counts="raw", **SCHEMES[scheme]), columns, tmp_path / str(seed))
+        parts = give_input(macro_graph(counts="raw", **SCHEMES[scheme]), columns, tmp_path / str(seed))
         rows, tasks = collect_rows(columns), SCHEMES[scheme].get("tasks", TASKS)
         for chunk in np.unique(rows.chunk):
             macro = snapshots[chunk]
@@ -235,9 +233,9 @@ def test_rows_are_given_what_a_plain_count_finds(scheme, snapshots, tmp_path):
 
 
 def test_scaled_weights_are_raw_ones_as_if_all_training_rows_had_been_seen(tmp_path):
-    columns = columns_of(generated(np.random.default_rng(0), 200, 9, 7))
-    raw = given(macro_graph(counts="raw"), columns, tmp_path / "raw")
-    scaled = given(macro_graph(), columns, tmp_path / "scaled")
+    columns = columns_of(generate_table(np.random.default_rng(0), 200, 9, 7))
+    raw = give_input(macro_graph(counts="raw"), columns, tmp_path / "raw")
+    scaled = give_input(macro_graph(), columns, tmp_path / "scaled")
     chunk = columns.chunk()
     training = columns.counts["train"]
     assert chunk.max() > 3
@@ -249,10 +247,10 @@ def test_scaled_weights_are_raw_ones_as_if_all_training_rows_had_been_seen(tmp_p
 
 
 def test_nodes_that_are_not_seen_yet_have_number_0_and_no_edges(tmp_path):
-    table = generated(np.random.default_rng(0), 200, 9, 7)
+    table = generate_table(np.random.default_rng(0), 200, 9, 7)
     table.loc[table["user"] == 3, list(TASKS)] = 0
     columns = columns_of(table)
-    parts = given(macro_graph(), columns, tmp_path / "made")
+    parts = give_input(macro_graph(), columns, tmp_path / "made")
     raw = table["user"].to_numpy()[columns.row_ids(columns.everything())]
     for row in np.flatnonzero((raw == 3) | (columns.chunk() == 0)):
         assert parts["user"][row] == 0
@@ -272,7 +270,7 @@ def test_nodes_that_are_not_seen_yet_have_number_0_and_no_edges(tmp_path):
 def test_groups_that_last_keep_their_numbers_and_are_found(snapshots, tmp_path):
     dataset = Planted(PlantedConfig(rows=800_000, users=1000, items=300, signal="graph"))
     columns = prepare("planted", dataset, dataset.split, source="test", warmup=0.4)
-    given(macro_graph(user_clusters=5, item_clusters=5, rank=16), columns, tmp_path / "made")
+    give_input(macro_graph(user_clusters=5, item_clusters=5, rank=16), columns, tmp_path / "made")
     world, table = dataset._world(), dataset.load({})
     raw = columns.row_ids(columns.everything())
     assert len(snapshots) >= 6
@@ -287,16 +285,16 @@ def test_groups_that_last_keep_their_numbers_and_are_found(snapshots, tmp_path):
 
 
 def test_the_same_settings_make_the_same_bytes(tmp_path):
-    columns = columns_of(generated(np.random.default_rng(1), 200, 30, 20))
-    first, again = (given(macro_graph(), columns, tmp_path / name) for name in "ab")
+    columns = columns_of(generate_table(np.random.default_rng(1), 200, 30, 20))
+    first, again = (give_input(macro_graph(), columns, tmp_path / name) for name in "ab")
     assert all(first[name].tobytes() == again[name].tobytes() for name in first)
 
 
 def test_a_column_gives_the_macro_nodes_of_all_items_seen_or_not(tmp_path):
-    table = generated(np.random.default_rng(2), 200, 9, 7)
+    table = generate_table(np.random.default_rng(2), 200, 9, 7)
     columns = columns_of(table)
     opened = macro_graph(item_column="shelf")
-    parts = given(opened, columns, tmp_path / "made")
+    parts = give_input(opened, columns, tmp_path / "made")
     shelf = columns.everything().categorical[:, list(columns.spec.categorical).index("shelf")].numpy()
     assert (parts["item_macro"] == shelf).all()
     assert (shelf > 0).all()
@@ -305,8 +303,8 @@ def test_a_column_gives_the_macro_nodes_of_all_items_seen_or_not(tmp_path):
 
 
 def test_metis_puts_every_seen_node_into_a_part(snapshots, tmp_path):
-    columns = columns_of(generated(np.random.default_rng(3), 200, 20, 15))
-    parts = given(macro_graph(clustering="metis", counts="raw", scores="binary"), columns, tmp_path / "made")
+    columns = columns_of(generate_table(np.random.default_rng(3), 200, 20, 15))
+    parts = give_input(macro_graph(clustering="metis", counts="raw", scores="binary"), columns, tmp_path / "made")
     events = collect_interactions(columns)
     for chunk, macro in enumerate(snapshots):
         seen = events.chunk < chunk
@@ -332,8 +330,8 @@ def events_user(columns, row):
 
 
 def test_any_model_can_be_given_macro_nodes_and_logarithms_of_weights(tmp_path):
-    columns = columns_of(generated(np.random.default_rng(4), 200, 9, 7))
-    parts = given(macro_graph(), columns, tmp_path / "made")
+    columns = columns_of(generate_table(np.random.default_rng(4), 200, 9, 7))
+    parts = give_input(macro_graph(), columns, tmp_path / "made")
     opened = macro_graph().open(tmp_path / "made")
     pooled = columns.with_inputs({}, {"macro-graph": opened})
     batch = pooled.train.take(torch.tensor([100, 3, 50]))
@@ -359,10 +357,10 @@ def test_any_model_can_be_given_macro_nodes_and_logarithms_of_weights(tmp_path):
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(config, message, tmp_path):
-    table = generated(np.random.default_rng(5), 100, 9, 7)
+    table = generate_table(np.random.default_rng(5), 100, 9, 7)
     table.loc[0, list(TASKS)] = 0, 1
     with pytest.raises(MTBenchError, match=message):
-        given(macro_graph(**config), columns_of(table), tmp_path / "made")
+        give_input(macro_graph(**config), columns_of(table), tmp_path / "made")
 
 
 @pytest.mark.parametrize(

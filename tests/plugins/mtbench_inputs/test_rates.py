@@ -13,8 +13,7 @@ from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
-from mtbench.testing.inputs import Generated, InMemory, generated
-from mtbench.testing.inputs import given as given_to
+from mtbench.testing.inputs import Generated, InMemory, generate_table, give_input
 from mtbench_inputs.rates import Rates, RatesConfig
 
 
@@ -46,7 +45,7 @@ def plain_rates(columns, strength):
 @settings(max_examples=40)
 def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
     rng = np.random.default_rng(seed)
-    table = generated(rng, int(rng.integers(40, 120)), 6, 8, timed=timed)
+    table = generate_table(rng, int(rng.integers(40, 120)), 6, 8, timed=timed)
     try:
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
@@ -56,7 +55,7 @@ def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
 
 
 def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
-    table = generated(np.random.default_rng(4), 120, 6, 5)
+    table = generate_table(np.random.default_rng(4), 120, 6, 5)
     dataset = Generated(table)
     earlier = pa.table({"user": [0, 0, 0], "item": [1, 1, 2], "click": [True, True, True], "buy": [False, True, False]})
     with_past = InMemory(table, dataset.schema(), earlier)
@@ -64,7 +63,7 @@ def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
         given_to(Rates(RatesConfig()), source.prepared(Split(by="time")), tmp_path / name)["numbers"]
         for name, source in (("without", dataset), ("with", with_past))
     )
-    rows = collect_rows(with_past.prepared(Split(by="time")))
+    rows = collect_rows(with_past.prepare(Split(by="time")))
     first = np.flatnonzero((rows.user == rows.user[table.user.to_numpy().argmin()]) & (rows.chunk == 0))
     assert len(first)
     np.testing.assert_allclose(
@@ -75,7 +74,7 @@ def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
 
 
 def test_any_model_is_given_the_numbers_by_name(tmp_path):
-    columns = Generated(generated(np.random.default_rng(3), 150, 8, 6)).prepared(Split(by="time"))
+    columns = Generated(generate_table(np.random.default_rng(3), 150, 8, 6)).prepare(Split(by="time"))
     input_ = Rates(RatesConfig())
     tmp_path.joinpath("input").mkdir()
     input_.build(collect_interactions(columns), collect_rows(columns), columns, tmp_path / "input")

@@ -13,8 +13,7 @@ from mtbench.data.prepare import prepare
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import collect_rows
 from mtbench.schema import Split
-from mtbench.testing.inputs import TASKS, Generated, generated
-from mtbench.testing.inputs import given as given_to
+from mtbench.testing.inputs import TASKS, Generated, generate_table, give_input
 from mtbench_datasets.kuairand_pure import KuaiRandPure
 from mtbench_inputs.recent import Recent, RecentConfig
 
@@ -40,7 +39,7 @@ def plain_history(columns, length):
 @settings(max_examples=40)
 def test_recent_equals_a_plain_history(tmp_path_factory, seed, timed):
     rng = np.random.default_rng(seed)
-    table = generated(rng, int(rng.integers(40, 120)), 6, 8, timed=timed)
+    table = generate_table(rng, int(rng.integers(40, 120)), 6, 8, timed=timed)
     try:
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
@@ -59,9 +58,9 @@ def test_recent_equals_a_plain_history(tmp_path_factory, seed, timed):
 @pytest.mark.parametrize("timed", [True, False])
 def test_items_come_with_their_features_as_first_learned(tmp_path, timed, warmup):
     rng = np.random.default_rng(1)
-    table = generated(rng, 150, 5, 60, timed=timed)
+    table = generate_table(rng, 150, 5, 60, timed=timed)
     table["shelf"] = rng.integers(6, size=150)  # an item's shelf changes
-    columns = Generated(table).prepared(Split(by="time" if timed else "random"), warmup=warmup)
+    columns = Generated(table).prepare(Split(by="time" if timed else "random"), warmup=warmup)
     rows, counts = collect_rows(columns), columns.counts
     input_ = Recent(RecentConfig(length=6, features=True))
     input_.build(*_made_from(columns), tmp_path)
@@ -83,7 +82,7 @@ def test_items_come_with_their_features_as_first_learned(tmp_path, timed, warmup
 
 
 def test_no_history_is_a_history_of_length_zero(tmp_path):
-    columns = Generated(generated(np.random.default_rng(0), 150, 5, 8)).prepared(Split(by="time"))
+    columns = Generated(generate_table(np.random.default_rng(0), 150, 5, 8)).prepare(Split(by="time"))
     input_ = Recent(RecentConfig(length=0, features=True))
     input_.build(*_made_from(columns), tmp_path)
     taken = input_.open(tmp_path).take(torch.arange(9))
@@ -93,7 +92,7 @@ def test_no_history_is_a_history_of_length_zero(tmp_path):
 
 def test_a_pooled_history_is_the_list_and_the_counts(tmp_path):
     rng = np.random.default_rng(0)
-    columns = prepare("generated", Generated(generated(rng, 150, 5, 8)), Split(by="time"), source="pooled")
+    columns = prepare("generated", Generated(generate_table(rng, 150, 5, 8)), Split(by="time"), source="pooled")
     input_ = Recent(RecentConfig(length=6))
     input_.build(*_made_from(columns), tmp_path)
     opened = input_.open(tmp_path)

@@ -21,8 +21,7 @@ from mtbench.data.sources import locate
 from mtbench.errors import MTBenchError
 from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.schema import Split
-from mtbench.testing.inputs import Generated, generated
-from mtbench.testing.inputs import given as given_to
+from mtbench.testing.inputs import Generated, generate_table, give_input
 from mtbench_datasets.anime import Anime
 from mtbench_datasets.movietweetings import MovieTweetings
 from mtbench_datasets.planted import Planted, PlantedConfig
@@ -68,7 +67,7 @@ def own(monkeypatch):
 
 def table_of(titles, seed=0):
     rng = np.random.default_rng(seed)
-    table = generated(rng, 120, 9, len(titles))
+    table = generate_table(rng, 120, 9, len(titles))
     table["title"] = np.array(titles, object)[table["item"]]
     return table
 
@@ -81,7 +80,7 @@ def columns_of(titles):
 def encoded(titles, folder, **config):
     """Return the input's vector for each row, and each row's title."""
     table, columns = columns_of(titles)
-    vectors = given_to(Text(TextConfig(column="title", **config)), columns, folder / str(next(FOLDERS)))["vectors"]
+    vectors = give_input(Text(TextConfig(column="title", **config)), columns, folder / str(next(FOLDERS)))["vectors"]
     return vectors, table["title"].to_numpy()[columns.row_ids(columns.everything())]
 
 
@@ -207,7 +206,7 @@ def test_a_wrong_encoder_is_refused(tmp_path, encoder, message):
 def test_an_unknown_column_is_refused(tmp_path):
     _, columns = columns_of(["a", "b"])
     with pytest.raises(MTBenchError, match=r"no text 'titel' \(did you mean 'title'\?\)"):
-        given_to(Text(TextConfig(column="titel", encoder="hashed")), columns, tmp_path / "input")
+        give_input(Text(TextConfig(column="titel", encoder="hashed")), columns, tmp_path / "input")
 
 
 def test_minilm_without_its_packages_says_what_to_install(monkeypatch):
@@ -232,7 +231,7 @@ def test_a_table_of_ones_own_brings_its_texts(tmp_path):
     path.write_text("\n".join(["reader,article,click,headline,section", *lines]))
     config = TableConfig(path=path, user="reader", item="article", tasks=("click",), texts=("headline",))
     columns = prepare("table", Table(config), Split(by="random"), source="test")
-    vectors = given_to(Text(TextConfig(column="headline", encoder="hashed")), columns, tmp_path / "input")["vectors"]
+    vectors = give_input(Text(TextConfig(column="headline", encoder="hashed")), columns, tmp_path / "input")["vectors"]
     rows = columns.row_ids(columns.everything())
     np.testing.assert_allclose(vectors, HashedWords().encode([f"story {row % 4}" for row in rows]))
 
@@ -240,7 +239,7 @@ def test_a_table_of_ones_own_brings_its_texts(tmp_path):
 def test_planted_titles_tell_their_topic(tmp_path):
     """The nearest other title is nearly always of the same topic."""
     columns = prepare("planted", Planted(PlantedConfig(rows=20_000, signal="text")), Split(by="time"), source="test")
-    vectors = given_to(Text(TextConfig(column="title", encoder="hashed")), columns, tmp_path / "input")["vectors"]
+    vectors = give_input(Text(TextConfig(column="title", encoder="hashed")), columns, tmp_path / "input")["vectors"]
     _, first = np.unique(columns.identity("item"), return_index=True)
     titles = [set(title.split()) for title in columns.text("title").to_pylist()]
     topics = np.array([np.argmax([len(title & set(topic.split())) for topic in TOPICS]) for title in titles])
@@ -255,7 +254,7 @@ def test_planted_titles_tell_their_topic(tmp_path):
 def test_real_texts_stand_beside_their_rows(tmp_path, dataset, column):
     dataset = dataset(DatasetConfig())
     columns = prepare(dataset.card.title, dataset, dataset.split, source="test")
-    vectors = given_to(Text(TextConfig(column=column, encoder="hashed")), columns, tmp_path / "input")["vectors"]
+    vectors = give_input(Text(TextConfig(column=column, encoder="hashed")), columns, tmp_path / "input")["vectors"]
     rows = columns.row_ids(columns.everything())
     texts = dataset.load({raw.name: locate(raw) for raw in dataset.sources()})[column].to_pylist()
     picked = np.random.default_rng(0).choice(len(rows), 500, replace=False)

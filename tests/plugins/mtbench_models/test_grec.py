@@ -11,7 +11,7 @@ from torch.nn import functional
 from mtbench.nn.routing import balance_loss, z_loss
 from mtbench.schema import Component, DataSpec, Schema, Task
 from mtbench.testing.examples import TASKS, examples, schema
-from mtbench.testing.models import ModelSuite, sample, unknown
+from mtbench.testing.models import ModelSuite, make_unknown, sample
 from mtbench_models.grec import GRec
 from mtbench_models.grec.encoders import ContextEncoder
 from mtbench_models.grec.mixing import TaskMixing
@@ -139,7 +139,7 @@ def test_parts_that_pass_at_once_do_not_matter(monkeypatch):
 def test_rows_without_history_get_a_learned_token():
     columns = columns_for()
     model = build(columns).eval()
-    batch = unknown(columns)
+    batch = make_unknown(columns)
     recent = batch.inputs["recent"]
     assert not recent.item_mask.any()
     history = model.history(recent, model.item, model.embed)
