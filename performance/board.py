@@ -30,17 +30,17 @@ RESULTS = Path(__file__).parent / "results"
 LEADERBOARD = Path(__file__).resolve().parents[1] / "leaderboard" / "records"
 
 
-def pattern() -> tuple[Record, resamples.Resamples]:
+def find_pattern() -> tuple[Record, resamples.Resamples]:
     """Return a record of the leaderboard with several tasks and epochs, and its resamples."""
     replicates = resamples.read_all(LEADERBOARD)[0]
-    found = [record for record, _ in store.read_all(LEADERBOARD)[0] if record.file_stem in replicates]
-    record = max(found, key=lambda each: len(each.model_dump_json()))
+    records = [record for record, _ in store.read_all(LEADERBOARD)[0] if record.file_stem in replicates]
+    record = max(records, key=lambda record: len(record.model_dump_json()))
     return record, replicates[record.file_stem]
 
 
-def make(folder: Path, groups: int, models: int) -> None:
+def write_board(folder: Path, groups: int, models: int) -> None:
     """Write that many comparisons of that many models, every value moved by chance."""
-    record, replicates = pattern()
+    record, replicates = find_pattern()
     rng = np.random.default_rng(0)
     for group in range(groups):
         for model in range(models):
@@ -61,14 +61,14 @@ def make(folder: Path, groups: int, models: int) -> None:
             resamples.write(replicates.model_copy(update={"record": made.file_stem, "tasks": tasks}), folder)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def time_work(work: Callable[[], object]) -> float:
     """Return how long some work takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def opened(paths: dict[str, Path]) -> dict[str, float]:
+def time_pages(paths: dict[str, Path]) -> dict[str, float]:
     """Return the seconds until each page is there, in a browser that is open; nothing where there is no browser."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with suppress(ImportError):
@@ -79,27 +79,27 @@ def opened(paths: dict[str, Path]) -> dict[str, float]:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             tab = browser.new_page()
-            found = {
-                what: seconds(lambda at=at: tab.goto(at.as_uri(), wait_until="load")) for what, at in paths.items()
+            times = {
+                what: time_work(lambda at=at: tab.goto(at.as_uri(), wait_until="load")) for what, at in paths.items()
             }
             browser.close()
-            return found
+            return times
     return {}
 
 
 def measure(folder: Path, groups: int, models: int) -> dict[str, float]:
     """Return the seconds that each thing takes."""
     records, site = folder / "records", folder / "site"
-    make(records, groups, models)
-    found = {
-        "read the records": seconds(lambda: store.read_all(records)),
-        "read the resamples": seconds(lambda: resamples.read_all(records)),
-        "build the site, all of that included": seconds(lambda: page.build(records, site)),
-        "build it again": seconds(lambda: page.build(records, site)),
+    write_board(records, groups, models)
+    times = {
+        "read the records": time_work(lambda: store.read_all(records)),
+        "read the resamples": time_work(lambda: resamples.read_all(records)),
+        "build the site, all of that included": time_work(lambda: page.build(records, site)),
+        "build it again": time_work(lambda: page.build(records, site)),
     }
     first = next(iter(sorted((site / "data").iterdir())))
     pages = {"open the overview": site / "index.html", f"open a page of {models} rows": first}
-    return found | opened(pages)
+    return times | time_pages(pages)
 
 
 def main(
@@ -108,9 +108,9 @@ def main(
 ) -> None:
     """Measure a board and write the results."""
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), groups, models)
-    lines = [[what, f"{each:.1f}"] for what, each in found.items()]
-    publish("board", found, [Sheet(["what", "seconds"], lines)], RESULTS, f"{groups} comparisons of {models} records")
+        times = measure(Path(folder), groups, models)
+    lines = [[what, f"{value:.1f}"] for what, value in times.items()]
+    publish("board", times, [Sheet(["what", "seconds"], lines)], RESULTS, f"{groups} comparisons of {models} records")
 
 
 if __name__ == "__main__":

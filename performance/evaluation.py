@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 CUTOFF = 10
 
 
-def rows(users: int, items: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_rows(users: int, items: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return predictions, labels and users of shuffled rows; every user has both classes."""
     generator = torch.Generator().manual_seed(0)
     count = users * items
@@ -39,7 +39,7 @@ def rows(users: int, items: int) -> tuple[Tensor, Tensor, Tensor]:
     return predictions[order], labels.flatten().long()[order], user[order]
 
 
-def timed(metric: Metric, given: tuple[Tensor, Tensor, Tensor], times: int) -> tuple[float, float]:
+def time_metric(metric: Metric, given: tuple[Tensor, Tensor, Tensor], times: int) -> tuple[float, float]:
     """Return the value, and the seconds of the fastest of several times."""
     predictions, labels, user = given
     best, value = float("inf"), 0.0
@@ -52,21 +52,21 @@ def timed(metric: Metric, given: tuple[Tensor, Tensor, Tensor], times: int) -> t
     return value, best
 
 
-def measured(users: int, items: int) -> list[dict[str, Any]]:
+def measure(users: int, items: int) -> list[dict[str, Any]]:
     """Return one entry per metric."""
-    registry, given = Registry.load(), rows(users, items)
+    registry, given = Registry.load(), draw_rows(users, items)
     pairs = {
         "gauc": RetrievalAUROC(),
         f"ndcg@{CUTOFF}": RetrievalNormalizedDCG(top_k=CUTOFF),
         f"hr@{CUTOFF}": RetrievalHitRate(top_k=CUTOFF),
     }
-    found = []
+    entries = []
     for name, theirs in pairs.items():
-        value, seconds = timed(registry.metric(name), given, times=3)
-        expected, looped = timed(theirs, given, times=1)
+        value, seconds = time_metric(registry.metric(name), given, times=3)
+        expected, looped = time_metric(theirs, given, times=1)
         entry = {"metric": name, "seconds": seconds, "torchmetrics": looped, "ratio": looped / seconds}
-        found.append(entry | {"difference": abs(value - expected)})
-    return found
+        entries.append(entry | {"difference": abs(value - expected)})
+    return entries
 
 
 def main(
@@ -75,19 +75,19 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
 ) -> None:
     """Measure grouped metrics."""
-    found = measured(users, items)
+    entries = measure(users, items)
     head = ("metric", "mtbench, s", "torchmetrics, s", "ratio", "difference")
     lines = [
         (
-            one["metric"],
-            f"{one['seconds']:.3f}",
-            f"{one['torchmetrics']:.2f}",
-            f"{one['ratio']:.0f}x",
-            f"{one['difference']:.1e}",
+            entry["metric"],
+            f"{entry['seconds']:.3f}",
+            f"{entry['torchmetrics']:.2f}",
+            f"{entry['ratio']:.0f}x",
+            f"{entry['difference']:.1e}",
         )
-        for one in found
+        for entry in entries
     ]
-    publish("evaluation", found, [Sheet(head, lines)], results, f"{users:,} users x {items} items")
+    publish("evaluation", entries, [Sheet(head, lines)], results, f"{users:,} users x {items} items")
 
 
 if __name__ == "__main__":

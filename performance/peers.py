@@ -124,12 +124,12 @@ def table_of(dataset: str, rows: int | None) -> tuple[pa.Table, list[str], list[
     return table, list(sources), [feature.name for feature in numbers], [task.name for task in schema.tasks]
 
 
-def level_experts(tasks: int) -> int:
+def count_level_experts(tasks: int) -> int:
     """Return how many experts each task has in PLE, and the tasks together: the whole is as near to EXPERTS as can."""
     return max(1, round(EXPERTS / (tasks + 1)))
 
 
-def flops(model: str, inputs: int, tasks: int, layers: Sequence[int]) -> float:
+def count_flops(model: str, inputs: int, tasks: int, layers: Sequence[int]) -> float:
     """Return the floating-point operations of matrix products in a forward pass of one row; a training step has thrice.
 
     ``inputs`` is the width of what enters the experts. A task's own experts in PLE are weighed without a product.
@@ -141,12 +141,12 @@ def flops(model: str, inputs: int, tasks: int, layers: Sequence[int]) -> float:
     expert, towers = network(inputs, *layers), tasks * network(layers[-1], *TOWERS, 1)
     if model == "shared-bottom":
         return expert + towers
-    own = level_experts(tasks)
+    own = count_level_experts(tasks)
     experts, seen, mixed = (EXPERTS, EXPERTS, EXPERTS) if model == "mmoe" else (own * (tasks + 1), 2 * own, own)
     return experts * expert + tasks * (network(inputs, seen) + network(mixed, layers[-1])) + towers
 
 
-def product_rate(size: int = 2048, times: int = 5) -> float:
+def measure_product_rate(size: int = 2048, times: int = 5) -> float:
     """Return the floating-point operations per second of this machine's products of fp32 matrices."""
     a, b = torch.rand(size, size), torch.rand(size, size)
     seconds = []
@@ -157,7 +157,7 @@ def product_rate(size: int = 2048, times: int = 5) -> float:
     return 2 * size**3 / min(seconds[1:])
 
 
-def python_of(framework: str, folder: Path) -> Path | str:
+def find_python(framework: str, folder: Path) -> Path | str:
     """Return the interpreter of a framework's environment, or why there is none.
 
     The environment is made if it is not there, or its requirements have changed.
@@ -208,7 +208,7 @@ def run(python: Path | str, job: dict[str, Any], truth: np.ndarray) -> dict[str,
     return result | {"auc": statistics.mean(result["aucs"].values())}
 
 
-def best(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def take_best(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the rounds of one case as one: the best rates and times, the highest memory, the mean AUC."""
     good = [one for one in rounds if "error" not in one]
     if not good:
@@ -216,17 +216,17 @@ def best(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     choose: dict[str, Callable[..., float]] = {
         "training": max, "evaluation": max, "memory": max, "seconds": min, "warm": min, "auc": statistics.mean,
     }  # fmt: skip
-    found = {name: of(one[name] for one in good) for name, of in choose.items() if name in good[0]}
+    measures = {name: of(one[name] for one in good) for name, of in choose.items() if name in good[0]}
     aucs = {task: statistics.mean(one["aucs"][task] for one in good) for task in good[0]["aucs"]}
-    return found | {"aucs": aucs}
+    return measures | {"aucs": aucs}
 
 
-def with_shares(result: dict[str, Any], of_a_row: float, rate: float) -> dict[str, Any]:
+def add_shares(result: dict[str, Any], of_a_row: float, rate: float) -> dict[str, Any]:
     """Add the shares of what the machine's matrix products allow, of which a training step has thrice a row's."""
     if "error" in result:
         return result
-    each = {"training": 3 * of_a_row, "evaluation": of_a_row}
-    return result | {"products": rate, "share": {name: result[name] * needed / rate for name, needed in each.items()}}
+    needs = {"training": 3 * of_a_row, "evaluation": of_a_row}
+    return result | {"products": rate, "share": {name: result[name] * needed / rate for name, needed in needs.items()}}
 
 
 def main(
@@ -248,45 +248,47 @@ def main(
     sizes = {
         name: SIZES[name]._replace(rows=rows or SIZES[name].rows, epochs=epochs or SIZES[name].epochs) for name in size
     }
-    pythons = {name: python_of(name, environments) for name in framework}
+    pythons = {name: find_python(name, environments) for name in framework}
     cases = [Case(*case) for case in product(dataset, size, model, framework)]
     with tempfile.TemporaryDirectory() as folder:
         tables = {
-            (name, of): written(table_of(name, sizes[of].rows), Path(folder) / f"{name}-{of}.csv")
+            (name, of): write_table(read_table(name, sizes[of].rows), Path(folder) / f"{name}-{of}.csv")
             for name, of in product(dataset, size)
         }
         rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        found: dict[Case, list[dict[str, Any]]] = {}
+        collected: dict[Case, list[dict[str, Any]]] = {}
         for number in range(rounds):
             for case in track(cases, f"round {number + 1}", console=console):
-                rates[case[:3]].append(product_rate())
+                rates[case[:3]].append(measure_product_rate())
                 given, truth = tables[case[:2]]
-                job = job_of(given, case, sizes[case.size], seed=number)
-                found.setdefault(case, []).append(run(pythons[case.framework], job, truth))
+                job = make_job(given, case, sizes[case.size], seed=number)
+                collected.setdefault(case, []).append(run(pythons[case.framework], job, truth))
                 if case.framework == framework[-1]:
                     measured = [
                         done._asdict()
-                        | conditions(sizes[done.size], len(several))
-                        | with_shares(best(several), operations(done, tables[done[:2]][0]), max(rates[done[:3]]))
-                        for done, several in found.items()
+                        | list_conditions(sizes[done.size], len(several))
+                        | add_shares(
+                            take_best(several), count_operations(done, tables[done[:2]][0]), max(rates[done[:3]])
+                        )
+                        for done, several in collected.items()
                     ]
-                    write({"machine": machine(), "results": measured}, results)
+                    write({"machine": describe_machine(), "results": measured}, results)
     show(measured, console)
 
 
-def conditions(size: Size, rounds: int) -> dict[str, Any]:
+def list_conditions(size: Size, rounds: int) -> dict[str, Any]:
     """Return what a case's numbers depend on, beside the machine."""
     return {"rounds": rounds, "epochs": size.epochs, "rows": size.rows}
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Return what all numbers depend on."""
     return {
         "CPUs": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads(), "torch": torch.__version__,
     }  # fmt: skip
 
 
-def together(report: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+def merge_reports(report: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """Return a report with what an earlier one has of other cases on the same machine, in the usual order."""
     now = {tuple(one[name] for name in Case._fields): one for one in report["results"]}
     then = {tuple(one[name] for name in Case._fields): one for one in before["results"]}
@@ -295,7 +297,7 @@ def together(report: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     return report | {"results": [known[case] for case in order]}
 
 
-def written(table: tuple[pa.Table, list[str], list[str], list[str]], path: Path) -> tuple[Rows, np.ndarray]:
+def write_table(table: tuple[pa.Table, list[str], list[str], list[str]], path: Path) -> tuple[Rows, np.ndarray]:
     """Write a table as CSV; return what it holds, and its test labels (rows, tasks)."""
     values, categorical, numeric, tasks = table
     csv.write_csv(values, path)
@@ -303,30 +305,30 @@ def written(table: tuple[pa.Table, list[str], list[str], list[str]], path: Path)
     return Rows(path, categorical, numeric, tasks), np.column_stack([test[task].to_numpy() for task in tasks])
 
 
-def job_of(rows: Rows, case: Case, size: Size, seed: int) -> dict[str, Any]:
+def make_job(rows: Rows, case: Case, size: Size, seed: int) -> dict[str, Any]:
     """Return what ``peers/job.py`` reads, and the framework's script."""
     return {
         "script": f"run_{case.framework.replace('-', '_')}.py",
         "rows": str(rows.path), "categorical": rows.categorical, "numeric": rows.numeric, "tasks": rows.tasks,
         "model": case.model, "layers": size.layers, "embedding": size.embedding, "epochs": size.epochs,
-        "level_experts": level_experts(len(rows.tasks)), "seed": seed, **SETTINGS,
+        "level_experts": count_level_experts(len(rows.tasks)), "seed": seed, **SETTINGS,
     }  # fmt: skip
 
 
-def operations(case: Case, rows: Rows) -> float:
+def count_operations(case: Case, rows: Rows) -> float:
     """Return the floating-point operations of a case's model per row."""
     size = SIZES[case.size]
     inputs = len(rows.categorical) * size.embedding + len(rows.numeric)
-    return flops(case.model, inputs, len(rows.tasks), size.layers)
+    return count_flops(case.model, inputs, len(rows.tasks), size.layers)
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
     """Write all results, their tables and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "peers.json").is_file():
-        report = together(report, json.loads((folder / "peers.json").read_text()))
+        report = merge_reports(report, json.loads((folder / "peers.json").read_text()))
     (folder / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
-    (folder / "peers.md").write_text(markdown(report))
+    (folder / "peers.md").write_text(write_markdown(report))
     heading = "Training rate, as a share of what matrix products allow"
     write_picture(draw_rates(report["results"]), folder / "peers.svg", heading, columns=len(MODELS))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
-from peers import product_rate
+from peers import measure_product_rate
 from sheets import Sheet, publish
 from torch.profiler import ProfilerActivity, profile
 
@@ -58,12 +58,12 @@ class Clocked(TrainingModule):
         self.starts: list[float] = []
 
 
-def step_seconds(starts: list[float]) -> float:
+def median_step(starts: list[float]) -> float:
     """Return the median time from one step's start to the next one's, without the first steps."""
     return statistics.median(b - a for a, b in pairwise(starts[WARMUP:]))
 
 
-def steps_of(module: TrainingModule, steps: int) -> Iterator[None]:
+def take_steps(module: TrainingModule, steps: int) -> Iterator[None]:
     """Take steps without Lightning; yields before each."""
     model, optimizer = module.model.train(), module.configure_optimizers()
     batches = Batches(module.columns.train, module.training_settings.rows_per_step, shuffle=0)
@@ -75,28 +75,28 @@ def steps_of(module: TrainingModule, steps: int) -> Iterator[None]:
         optimizer.step()
 
 
-def bare(module: TrainingModule, steps: int) -> float:
+def time_bare(module: TrainingModule, steps: int) -> float:
     """Return the seconds of a step without Lightning."""
-    return step_seconds([time.perf_counter() for _ in steps_of(module, steps)])
+    return median_step([time.perf_counter() for _ in take_steps(module, steps)])
 
 
-def lightning(module: Clocked, steps: int) -> float:
+def time_lightning(module: Clocked, steps: int) -> float:
     """Return the seconds of a step of the loop that trains."""
     with tempfile.TemporaryDirectory() as folder, fit.quiet():
-        trainer = fit.trainer(module.training_settings, [StepProgress(None)], Path(folder))
+        trainer = fit.make_lightning_trainer(module.training_settings, [StepProgress(None)], Path(folder))
         trainer.limit_train_batches, trainer.limit_val_batches = steps, 0
         trainer.fit(module)
-    return step_seconds(module.starts)
+    return median_step(module.starts)
 
 
-def operations(module: TrainingModule, steps: int) -> list[dict[str, Any]]:
+def profile_operations(module: TrainingModule, steps: int) -> list[dict[str, Any]]:
     """Return the operations of a step, the dearest first: calls, and the milliseconds of their own."""
-    for _ in steps_of(module, WARMUP):
+    for _ in take_steps(module, WARMUP):
         pass
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        for _ in steps_of(module, steps):
+        for _ in take_steps(module, steps):
             pass
-    found = [
+    costs = [
         {
             "operation": one.key.removeprefix("aten::"),
             "calls": one.count / steps,
@@ -104,10 +104,10 @@ def operations(module: TrainingModule, steps: int) -> list[dict[str, Any]]:
         }
         for one in profiled.key_averages()
     ]
-    return sorted(found, key=lambda one: -one["ms"])
+    return sorted(costs, key=lambda one: -one["ms"])
 
 
-def measured(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
+def measure(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
     """Return what was measured of one model."""
     columns = add_inputs(plan, prepare_data(plan), model)
     training = plan.experiment.training.for_rows(columns.counts["train"]).model_copy(update={"max_epochs": 1})
@@ -123,10 +123,10 @@ def measured(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
 
     rounds = [
         (
-            bare(module(rows), steps),
-            bare(module(FEW_ROWS), FEW_ROWS_STEPS),
-            lightning(module(FEW_ROWS), FEW_ROWS_STEPS),
-            1 / product_rate(),
+            time_bare(module(rows), steps),
+            time_bare(module(FEW_ROWS), FEW_ROWS_STEPS),
+            time_lightning(module(FEW_ROWS), FEW_ROWS_STEPS),
+            1 / measure_product_rate(),
         )
         for _ in range(ROUNDS)
     ]
@@ -137,11 +137,11 @@ def measured(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
         "bare_ms": 1e3 * loop,
         "lightning_ms": 1e3 * (trained - few),
         "products_ms": 1e3 * flops * seconds,
-        "operations": operations(module(rows), steps),
+        "operations": profile_operations(module(rows), steps),
     }
 
 
-def heading(result: dict[str, Any]) -> str:
+def write_heading(result: dict[str, Any]) -> str:
     """Return what a model's table says in one line."""
     share = result["products_ms"] / result["bare_ms"]
     more = result["lightning_ms"]
@@ -151,7 +151,7 @@ def heading(result: dict[str, Any]) -> str:
     )
 
 
-def lines(result: dict[str, Any], top: int) -> list[list[str]]:
+def list_lines(result: dict[str, Any], top: int) -> list[list[str]]:
     """Return the lines of a model's table."""
     total = sum(one["ms"] for one in result["operations"])
     return [
@@ -173,9 +173,9 @@ def main(
     """Profile the training step of an experiment's models."""
     plan = make_plan(load_experiment(source, overrides or []), Registry.load(), str(source))
     keep_freed()
-    found = [measured(plan, model, steps) for model in plan.models]
-    sheets = [Sheet(HEADER, lines(result, top), heading(result)) for result in found]
-    publish("profile_step", found, sheets, results, plan.experiment.dataset.name)
+    measurements = [measure(plan, model, steps) for model in plan.models]
+    sheets = [Sheet(HEADER, list_lines(result, top), write_heading(result)) for result in measurements]
+    publish("profile_step", measurements, sheets, results, plan.experiment.dataset.name)
 
 
 if __name__ == "__main__":

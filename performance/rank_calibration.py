@@ -71,7 +71,9 @@ class Board:
     wins: list[list[np.ndarray]]
 
 
-def board(setting: Setting, rng: np.random.Generator, aucs: np.ndarray, seeds: int, deviation: float = 0.0) -> Board:
+def draw_board(
+    setting: Setting, rng: np.random.Generator, aucs: np.ndarray, seeds: int, deviation: float = 0.0
+) -> Board:
     """Draw a board whose models have these AUCs over all users and seeds; ``deviation`` moves a seed's scores."""
     sizes = 1 + rng.poisson(setting.rows - 1, setting.users)
     user = np.repeat(np.arange(setting.users), sizes)
@@ -82,7 +84,7 @@ def board(setting: Setting, rng: np.random.Generator, aucs: np.ndarray, seeds: i
     )
     slope = effects * np.sqrt(SLOPE) * rng.normal(size=setting.users)
     by_seed = SEEDS_SHARE if setting.seeds_variance else 0.0
-    gaps = stats.norm.ppf(aucs) * np.sqrt(score_variance(setting) + deviation**2)
+    gaps = stats.norm.ppf(aucs) * np.sqrt(find_score_variance(setting) + deviation**2)
     wins = []
     for gap in gaps:
         own = effects * np.sqrt(OWN_USERS) * rng.normal(size=setting.users)
@@ -96,67 +98,67 @@ def board(setting: Setting, rng: np.random.Generator, aucs: np.ndarray, seeds: i
     return Board(user[label], user[~label], wins)
 
 
-def score_variance(setting: Setting) -> float:
+def find_score_variance(setting: Setting) -> float:
     """Return the variance of the difference between the scores of a positive and of a negative of other users."""
     users = 2 * (USERS + OWN_USERS) + SLOPE + OWN_SLOPE if setting.user_effects else 0.0
     return 2 * (NOISE + OWN_NOISE) + users
 
 
-def seeds_deviation(setting: Setting) -> float:
+def find_seeds_deviation(setting: Setting) -> float:
     """Return how far seeds move the scores, so that their AUCs vary as much as the setting says."""
     rng = np.random.default_rng(0)
     middle = np.median(AUCS)
-    pilots = [board(setting, rng, np.array([middle, middle]), 1) for _ in range(PILOTS)]
+    pilots = [draw_board(setting, rng, np.array([middle, middle]), 1) for _ in range(PILOTS)]
     variance = np.var([drawn.wins[0][0].mean() - drawn.wins[1][0].mean() for drawn in pilots], ddof=1)
-    slope = stats.norm.pdf(stats.norm.ppf(middle)) / np.sqrt(score_variance(setting))
+    slope = stats.norm.pdf(stats.norm.ppf(middle)) / np.sqrt(find_score_variance(setting))
     return float(np.sqrt(setting.seeds_variance * variance) / slope)
 
 
-def samples(drawn: Board, draws: np.ndarray) -> list[Sample]:
+def make_samples(drawn: Board, draws: np.ndarray) -> list[Sample]:
     """Return what a record and its resamples say of each model; ``draws`` has shape (resamples, clusters)."""
     positive, negative = (draws[:, side].astype(np.float32) for side in (drawn.positive, drawn.negative))
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    found = []
+    of_models = []
     for wins in drawn.wins:
         mean = np.mean(wins, axis=0, dtype=np.float32)
         with np.errstate(invalid="ignore"):
             replicates = ((positive @ mean) * negative).sum(axis=1) / pairs
-        found.append(Sample(np.array([each.mean() for each in wins]), replicates.astype(float)))
-    return found
+        of_models.append(Sample(np.array([won.mean() for won in wins]), replicates.astype(float)))
+    return of_models
 
 
-def judged(drawn: list[Sample], aucs: np.ndarray, clusters: int) -> dict[str, float]:
+def judge(drawn: list[Sample], aucs: np.ndarray, clusters: int) -> dict[str, float]:
     """Return what holds of a board: shares of models, of equal pairs, of unequal neighbours and of all pairs."""
-    found = differences(drawn, clusters)
-    adjusted = holm(found.p)
-    ranks = rank_intervals(found.mean, adjusted, len(aucs))
+    effects = differences(drawn, clusters)
+    adjusted = holm(effects.p)
+    ranks = rank_intervals(effects.mean, adjusted, len(aucs))
     best = 1 + (aucs[:, None] < aucs).sum(axis=1)
     last = len(aucs) - (aucs[:, None] > aucs).sum(axis=1)
     covered = (ranks[:, 0] <= last) & (best <= ranks[:, 1])
     first, second = np.triu_indices(len(aucs), 1)
     truth = aucs[first] - aucs[second]
     levels = np.unique(aucs, return_inverse=True)[1]
-    clear = (adjusted < LEVEL) & (found.mean * truth >= 0)
+    clear = (adjusted < LEVEL) & (effects.mean * truth >= 0)
     return {
         "ranks": covered.mean(),
         "all_ranks": covered.all(),
         "all_ties": ((ranks[:, 0] <= best) & (last <= ranks[:, 1])).all(),
         "ties": (adjusted >= LEVEL)[truth == 0].mean(),
         "neighbours": clear[np.abs(levels[first] - levels[second]) == 1].mean(),
-        "effects": ((found.low <= truth) & (truth <= found.high)).mean(),
+        "effects": ((effects.low <= truth) & (truth <= effects.high)).mean(),
     }
 
 
-def calibration(name: str, setting: Setting, boards: int) -> dict[str, float]:
+def calibrate(name: str, setting: Setting, boards: int) -> dict[str, float]:
     """Return the means over boards."""
-    deviation = seeds_deviation(setting)
+    deviation = find_seeds_deviation(setting)
     draws = np.stack([draw(setting.users, number) for number in range(RESAMPLES)])
-    found = []
+    shares = []
     for number in range(boards):
         rng = np.random.default_rng((number, *name.encode()))
-        drawn = board(setting, rng, AUCS, SEEDS, deviation)
-        found.append(judged(samples(drawn, draws), AUCS, setting.users))
-    return {key: float(np.mean([each[key] for each in found])) for key in found[0]}
+        drawn = draw_board(setting, rng, AUCS, SEEDS, deviation)
+        shares.append(judge(make_samples(drawn, draws), AUCS, setting.users))
+    return {key: float(np.mean([share[key] for share in shares])) for key in shares[0]}
 
 
 HEADS = {
@@ -169,9 +171,9 @@ HEADS = {
 }
 
 
-def sheet(found: dict[str, Any]) -> Sheet:
+def make_sheet(calibrations: dict[str, Any]) -> Sheet:
     """Return the shares as a table."""
-    lines = [[name, *(f"{line['shares'][key]:.1%}" for key in HEADS)] for name, line in found.items()]
+    lines = [[name, *(f"{line['shares'][key]:.1%}" for key in HEADS)] for name, line in calibrations.items()]
     return Sheet(["setting", *HEADS.values()], lines)
 
 
@@ -182,14 +184,20 @@ def main(
     """Measure how often ranks and intervals hold."""
     path = results / "rank_calibration.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
-    found: dict[str, Any] = {}
+    calibrations: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
         about = asdict(setting) | {"boards": boards}
         same = known.get(name, {}).get("setting") == about
-        shares = known[name]["shares"] if same else calibration(name, setting, boards)
-        found[name] = {"setting": about, "shares": shares}
-        publish("rank_calibration", known | found, [sheet(found)], results, f"{boards} boards of each setting")
-    publish("rank_calibration", found, [sheet(found)], results, f"{boards} boards of each setting")
+        shares = known[name]["shares"] if same else calibrate(name, setting, boards)
+        calibrations[name] = {"setting": about, "shares": shares}
+        publish(
+            "rank_calibration",
+            known | calibrations,
+            [make_sheet(calibrations)],
+            results,
+            f"{boards} boards of each setting",
+        )
+    publish("rank_calibration", calibrations, [make_sheet(calibrations)], results, f"{boards} boards of each setting")
 
 
 if __name__ == "__main__":

@@ -121,31 +121,31 @@ def main(
         prepared, graphs = [], []
         for size in sorted(rows):
             progress.update(task, description=f"preparing {size:,} rows")
-            prepared.append(_preparation(size, Path(folder)))
+            prepared.append(_measure_preparation(size, Path(folder)))
             progress.advance(task)
         for size in sorted(edges):
             progress.update(task, description=f"macro graph of {size:,} edges")
-            graphs.append(_macro_graph(size, Path(folder)))
+            graphs.append(_measure_macro_graph(size, Path(folder)))
             progress.advance(task)
-    checked = bars(prepared, graphs)
-    projected = {"preparation": projections(prepared), "macro graph": projections(graphs)}
+    checked = check_bars(prepared, graphs)
+    projected = {"preparation": project_all(prepared), "macro graph": project_all(graphs)}
     sheets = [
-        _preparation_sheet(prepared),
-        _macro_graph_sheet(graphs),
-        _bars_sheet(checked),
-        _projected_sheet(projected),
+        _show_preparation(prepared),
+        _show_macro_graph(graphs),
+        _show_bars(checked),
+        _show_projected(projected),
     ]
-    machine = _machine()
+    machine = _describe_machine()
     for sheet in sheets:
         console.print(sheet.rich())
     console.print(ASSUMPTIONS, highlight=False)
     report = {
         "machine": machine,
-        "preparation": [each._asdict() for each in prepared],
-        "macro graph": [each._asdict() for each in graphs],
+        "preparation": [measured._asdict() for measured in prepared],
+        "macro graph": [measured._asdict() for measured in graphs],
         "bars": [bar._asdict() | {"verdict": bar.verdict} for bar in checked],
         f"projection to {FAR}": {
-            subject: {kind: each._asdict() for kind, each in of.items()} for subject, of in projected.items()
+            subject: {kind: measured._asdict() for kind, measured in of.items()} for subject, of in projected.items()
         },
     }
     text = [", ".join(f"{name} {value}" for name, value in machine.items()), *(sheet.markdown() for sheet in sheets)]
@@ -154,31 +154,31 @@ def main(
     (results / "scale.md").write_text("\n\n".join([*text, ASSUMPTIONS]) + "\n")
 
 
-def bars(prepared: Sequence[Measured], graphs: Sequence[Measured]) -> list[Bar]:
+def check_bars(prepared: Sequence[Measured], graphs: Sequence[Measured]) -> list[Bar]:
     """Return the limits that must be kept, with what was measured."""
-    rates = [each.size / each.seconds for each in prepared]
-    peaks = {each.size: float(each.peak) for each in prepared}
-    per_edge = {each.size: each.seconds / each.size for each in graphs}
+    rates = [measured.size / measured.seconds for measured in prepared]
+    peaks = {measured.size: float(measured.peak) for measured in prepared}
+    per_edge = {measured.size: measured.seconds / measured.size for measured in graphs}
     return [
         Bar("preparation: rows/s, slowest size", min(rates, default=None), 500_000, at_most=False),
-        Bar("preparation: peak at 20M rows / at 5M", _ratio(peaks, 20_000_000, 5_000_000), 1.5),
-        Bar("macro graph: time per edge at 50M / at 5M", _ratio(per_edge, 50_000_000, 5_000_000), 1.5),
-        Bar("macro graph: peak, GB", max((each.peak / GB for each in graphs), default=None), 12),
+        Bar("preparation: peak at 20M rows / at 5M", _divide(peaks, 20_000_000, 5_000_000), 1.5),
+        Bar("macro graph: time per edge at 50M / at 5M", _divide(per_edge, 50_000_000, 5_000_000), 1.5),
+        Bar("macro graph: peak, GB", max((measured.peak / GB for measured in graphs), default=None), 12),
     ]
 
 
-def projections(measured: Sequence[Measured]) -> dict[str, Projection]:
+def project_all(measured: Sequence[Measured]) -> dict[str, Projection]:
     """Return the projected seconds and bytes at the peak; none where fewer than two sizes were measured."""
-    if len({each.size for each in measured}) < 2:  # noqa: PLR2004 - a line needs two points
+    if len({point.size for point in measured}) < 2:  # noqa: PLR2004 - a line needs two points
         return {}
-    sizes = np.array([each.size for each in measured], float)
+    sizes = np.array([point.size for point in measured], float)
     return {
-        "seconds": projection(sizes, np.array([each.seconds for each in measured])),
-        "peak": projection(sizes, np.array([each.peak for each in measured], float)),
+        "seconds": project(sizes, np.array([point.seconds for point in measured])),
+        "peak": project(sizes, np.array([point.peak for point in measured], float)),
     }
 
 
-def projection(sizes: np.ndarray, values: np.ndarray) -> Projection:
+def project(sizes: np.ndarray, values: np.ndarray) -> Projection:
     """Fit a line to ``values`` over ``sizes`` and follow it to FAR."""
     unit = sizes.max()  # of sizes; the fit is ill-conditioned without
     line = np.column_stack([np.ones(len(sizes)), sizes / unit])
@@ -187,28 +187,28 @@ def projection(sizes: np.ndarray, values: np.ndarray) -> Projection:
     return Projection(float(fixed + slope * FAR / unit), float(fixed), float(slope / unit), float(error))
 
 
-def _ratio(values: Mapping[int, float], large: int, small: int) -> float | None:
+def _divide(values: Mapping[int, float], large: int, small: int) -> float | None:
     return values[large] / values[small] if {large, small} <= values.keys() else None
 
 
-def _preparation(rows: int, folder: Path) -> Measured:
+def _measure_preparation(rows: int, folder: Path) -> Measured:
     table, cache = folder / "planted.parquet", folder / "cache"
-    _step("write", table, rows)
-    measured = _step("prepare", table, MTBENCH_CACHE=str(cache))
+    _run_step("write", table, rows)
+    measured = _run_step("prepare", table, MTBENCH_CACHE=str(cache))
     table.unlink()
     shutil.rmtree(cache)
     return Measured(rows, **json.loads(measured))
 
 
-def _macro_graph(edges: int, folder: Path) -> Measured:
+def _measure_macro_graph(edges: int, folder: Path) -> Measured:
     tables = folder / "macro-graph"
     tables.mkdir()
-    measured = _step("graph", tables, edges)
+    measured = _run_step("graph", tables, edges)
     shutil.rmtree(tables)
     return Measured(edges, **json.loads(measured))
 
 
-def _step(*arguments: str | Path | int, **environment: str) -> str:
+def _run_step(*arguments: str | Path | int, **environment: str) -> str:
     command = [sys.executable, str(HERE / "scale_steps.py"), *map(str, arguments)]
     done = subprocess.run(  # noqa: S603 - a script of our own
         command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
@@ -218,7 +218,7 @@ def _step(*arguments: str | Path | int, **environment: str) -> str:
     return done.stdout
 
 
-def _machine() -> dict[str, Any]:
+def _describe_machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "CPUs": len(os.sched_getaffinity(0)),
@@ -229,25 +229,25 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _preparation_sheet(measured: Sequence[Measured]) -> Sheet:
+def _show_preparation(measured: Sequence[Measured]) -> Sheet:
     title = "Preparation: 100,000 users, 20,000 items, 18 columns of a Parquet file just written; nothing in the cache"
-    rows = [(f"{m.size:,}", f"{m.seconds:.1f}", f"{m.size / m.seconds:,.0f}", *_memory(m)) for m in measured]
+    rows = [(f"{m.size:,}", f"{m.seconds:.1f}", f"{m.size / m.seconds:,.0f}", *_write_memory(m)) for m in measured]
     return Sheet(title, ("rows", "seconds", "rows/s", "peak GB", "anonymous GB"), rows)
 
 
-def _macro_graph_sheet(measured: Sequence[Measured]) -> Sheet:
+def _show_macro_graph(measured: Sequence[Measured]) -> Sheet:
     title = (
         "Macro graph: 20 + 20 macro nodes, 8 chunks that teach; a user per 25 edges, an item per 100, 0.4 rows per edge"
     )
-    rows = [(f"{m.size:,}", f"{m.seconds:.1f}", f"{m.seconds / m.size * 1e6:.2f}", *_memory(m)) for m in measured]
+    rows = [(f"{m.size:,}", f"{m.seconds:.1f}", f"{m.seconds / m.size * 1e6:.2f}", *_write_memory(m)) for m in measured]
     return Sheet(title, ("edges", "seconds", "µs/edge", "peak GB", "anonymous GB"), rows)
 
 
-def _memory(measured: Measured) -> tuple[str, str]:
+def _write_memory(measured: Measured) -> tuple[str, str]:
     return f"{measured.peak / GB:.2f}", f"{measured.anonymous / GB:.2f}"
 
 
-def _bars_sheet(checked: Sequence[Bar]) -> Sheet:
+def _show_bars(checked: Sequence[Bar]) -> Sheet:
     rows = [
         (
             bar.what,
@@ -260,14 +260,14 @@ def _bars_sheet(checked: Sequence[Bar]) -> Sheet:
     return Sheet("Bars", ("what", "measured", "limit", "verdict"), rows)
 
 
-def _projected_sheet(projected: Mapping[str, Mapping[str, Projection]]) -> Sheet:
+def _show_projected(projected: Mapping[str, Mapping[str, Projection]]) -> Sheet:
     units = {"seconds": ("hours", 3600.0), "peak": ("GB at the peak", GB)}
     rows = []
     for subject, of in projected.items():
-        for kind, each in of.items():
+        for kind, projection in of.items():
             unit, size = units[kind]
             what = f"{subject}, {unit}"
-            rows.append((what, f"{each.value / size:.3g}", f"{each.error:.0%}"))
+            rows.append((what, f"{projection.value / size:.3g}", f"{projection.error:.0%}"))
     return Sheet(f"Projection to {FAR:,} rows or edges", ("what", "projected", "largest error of the fit"), rows)
 
 

@@ -70,7 +70,7 @@ def write(path: Path, rows: int) -> None:
 def prepare_table(path: Path) -> None:
     """Prepare a table that :func:`write` has written, and measure it."""
     table = Table(TableConfig(path=path, **Planted(PlantedConfig()).schema().model_dump()))
-    with _measured():
+    with _measure():
         prepare("table", table, table.split, source="")
 
 
@@ -102,18 +102,18 @@ def graph(folder: Path, edges: int) -> None:
     asking = Rows(*pairs(rows), np.arange(rows, dtype=np.float64), np.sort(rng.integers(CHUNKS, size=rows)))
     columns = cast("Columns", SimpleNamespace(schema=Schema(tasks=TASKS)))
     macro = MacroGraph(MacroGraphConfig(user_clusters=CLUSTERS, item_clusters=CLUSTERS))
-    with _measured():
+    with _measure():
         macro.build(events, asking, columns, folder)
 
 
 @contextmanager
-def _measured() -> Iterator[None]:
+def _measure() -> Iterator[None]:
     """Print what the body took."""
-    before, anonymous, over = _memory("VmRSS"), [0], Event()
+    before, anonymous, over = _read_memory("VmRSS"), [0], Event()
 
     def watch() -> None:
         while not over.wait(_POLL):
-            anonymous[0] = max(anonymous[0], _memory("RssAnon"))
+            anonymous[0] = max(anonymous[0], _read_memory("RssAnon"))
 
     watcher = Thread(target=watch)
     watcher.start()
@@ -124,10 +124,10 @@ def _measured() -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-    print(json.dumps({"seconds": seconds, "before": before, "peak": _memory("VmHWM"), "anonymous": anonymous[0]}))
+    print(json.dumps({"seconds": seconds, "before": before, "peak": _read_memory("VmHWM"), "anonymous": anonymous[0]}))
 
 
-def _memory(field: str) -> int:
+def _read_memory(field: str) -> int:
     """Return a field of this process's status in bytes. The kernel's VmHWM, unlike ru_maxrss, knows no parent."""
     for line in Path("/proc/self/status").read_text().splitlines():
         name, value = line.split(":", 1)

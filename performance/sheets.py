@@ -38,12 +38,12 @@ class Sheet(NamedTuple):
         Console().print(table)
 
 
-def publish(name: str, found: object, sheets: Sequence[Sheet], results: Path, about: str = "") -> None:
+def publish(name: str, content: object, sheets: Sequence[Sheet], results: Path, about: str = "") -> None:
     """Print the tables of a measurement; write what was found, and the tables below a line on the circumstances."""
     for sheet in sheets:
         sheet.show()
     machine = f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads"
     text = [f"{about}, {machine}." if about else f"{machine}.", *(sheet.markdown() for sheet in sheets)]
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (results / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     (results / f"{name}.md").write_text("\n\n".join(text) + "\n")

@@ -52,7 +52,7 @@ mtbench.run(json.loads(sys.argv[1]), records=sys.argv[2])
 """Prints the seconds from the end of imports to the end of the first step."""
 
 
-def commands() -> dict[str, list[str]]:
+def list_commands() -> dict[str, list[str]]:
     """Return what is timed as a whole process."""
     python, mtbench = sys.executable, str(Path(sys.executable).with_name("mtbench"))
     return {
@@ -67,14 +67,14 @@ def commands() -> dict[str, list[str]]:
     }
 
 
-def seconds(command: Sequence[str]) -> float:
+def time_command(command: Sequence[str]) -> float:
     """Return how long a command takes."""
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - commands of our own
     return time.perf_counter() - started
 
 
-def first_step(folder: Path) -> float:
+def time_first_step(folder: Path) -> float:
     """Return the seconds from the end of imports to the end of a run's first step."""
     command = [sys.executable, "-c", FIRST_STEP, json.dumps(EXPERIMENT), str(folder / "records")]
     environment = os.environ | {"MTBENCH_CACHE": str(folder / "cache")}
@@ -82,16 +82,18 @@ def first_step(folder: Path) -> float:
     return float(done.stdout)
 
 
-def measured(rounds: int) -> dict[str, float]:
+def measure(rounds: int) -> dict[str, float]:
     """Return the least seconds of each."""
-    found: dict[str, list[float]] = defaultdict(list)
+    times: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        first_step(Path(folder))  # prepares the data
+        time_first_step(Path(folder))  # prepares the data
         for _ in track(range(rounds), "measuring"):
-            for name, command in commands().items():
-                found[name].append(seconds(command))
-            found["a run on prepared data, from imports to the end of its first step"].append(first_step(Path(folder)))
-    return {name: min(several) for name, several in found.items()}
+            for name, command in list_commands().items():
+                times[name].append(time_command(command))
+            times["a run on prepared data, from imports to the end of its first step"].append(
+                time_first_step(Path(folder))
+            )
+    return {name: min(several) for name, several in times.items()}
 
 
 def main(
@@ -99,9 +101,9 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
 ) -> None:
     """Measure how long things take to begin."""
-    found = measured(rounds)
-    sheet = Sheet(("what", "seconds"), [(name, f"{value:.2f}") for name, value in found.items()])
-    publish("startup", found, [sheet], results, "files in the system's cache")
+    times = measure(rounds)
+    sheet = Sheet(("what", "seconds"), [(name, f"{value:.2f}") for name, value in times.items()])
+    publish("startup", times, [sheet], results, "files in the system's cache")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
-from profile_step import WARMUP, step_seconds, steps_of
+from profile_step import WARMUP, median_step, take_steps
 from rich.progress import track
 from sheets import Sheet, publish
 
@@ -45,7 +45,7 @@ FEATURES = 8
 UPDATES = ("adam", "row-adam", "row-adagrad")
 
 
-def module_of(spec: DataSpec, train: SplitRows, embeddings: str) -> TrainingModule:
+def make_module(spec: DataSpec, train: SplitRows, embeddings: str) -> TrainingModule:
     """Return a shared bottom at its default settings, with what trains it."""
     registry = Registry.load()
     cls, balancer = registry.resolve("model", "shared-bottom"), registry.resolve("balancer", "equal")
@@ -57,54 +57,54 @@ def module_of(spec: DataSpec, train: SplitRows, embeddings: str) -> TrainingModu
     )
 
 
-def planted(rows: int, folder: Path) -> TrainingModule:
+def prepare_planted(rows: int, folder: Path) -> TrainingModule:
     """Return a module with so many training rows, prepared from a Parquet file."""
     path = folder / f"{rows}.parquet"
     subprocess.run([sys.executable, HERE / "scale_steps.py", "write", path, str(rows)], check=True)  # noqa: S603
     table = Table(TableConfig(path=path, **Planted(PlantedConfig()).schema().model_dump()))
     columns = prepare("table", table, table.split, source="")
-    return module_of(columns.spec, columns.train, "row-adam")  # for few rows know few users: dense Adam would tell
+    return make_module(columns.spec, columns.train, "row-adam")  # for few rows know few users: dense Adam would tell
 
 
-def epoch(module: TrainingModule) -> float:
+def time_epoch(module: TrainingModule) -> float:
     """Return the seconds of an epoch per row."""
     rows = len(module.columns.train)
     started = time.perf_counter()
-    for _ in steps_of(module, -(-rows // BATCH)):
+    for _ in take_steps(module, -(-rows // BATCH)):
         pass
     return (time.perf_counter() - started) / rows
 
 
-def drawn(vocabulary: int, embeddings: str, steps: int) -> TrainingModule:
+def draw_module(vocabulary: int, embeddings: str, steps: int) -> TrainingModule:
     """Return a module whose rows have features of so many values in all, most of them rare."""
-    each = vocabulary // FEATURES
+    size = vocabulary // FEATURES
     rows, generator = BATCH * steps, torch.Generator().manual_seed(0)
     task = Task(name="click")
-    codes = (each * torch.rand(rows, FEATURES, generator=generator) ** 3).int()
+    codes = (size * torch.rand(rows, FEATURES, generator=generator) ** 3).int()
     labels = torch.rand(rows, 1, generator=generator).round()
     train = SplitRows(torch.arange(rows), codes, torch.zeros(rows, 0), labels, torch.ones(rows, 1))
-    return module_of(DataSpec((task,), {f"feature{at}": each for at in range(FEATURES)}), train, embeddings)
+    return make_module(DataSpec((task,), {f"feature{at}": size for at in range(FEATURES)}), train, embeddings)
 
 
-def measured(sizes: Sequence[int], steps: int, rounds: int) -> dict[str, dict[int, float]]:
+def measure(sizes: Sequence[int], steps: int, rounds: int) -> dict[str, dict[int, float]]:
     """Return microseconds per row by number of rows, and milliseconds per step by vocabulary, for each update."""
-    found: dict[str, dict[int, float]] = {name: dict.fromkeys(sizes, float("inf")) for name in ("rows", *UPDATES)}
+    times: dict[str, dict[int, float]] = {name: dict.fromkeys(sizes, float("inf")) for name in ("rows", *UPDATES)}
     with tempfile.TemporaryDirectory() as folder:
-        tables = {size: planted(size, Path(folder)) for size in track(sizes, "preparing")}
+        tables = {size: prepare_planted(size, Path(folder)) for size in track(sizes, "preparing")}
         for _, size in track(list(product(range(rounds), sizes)), "epochs"):
-            found["rows"][size] = min(found["rows"][size], 1e6 * epoch(tables[size]))
+            times["rows"][size] = min(times["rows"][size], 1e6 * time_epoch(tables[size]))
     for _, size, update in track(list(product(range(rounds), sizes, UPDATES)), "steps"):
-        seconds = step_seconds([time.perf_counter() for _ in steps_of(drawn(size, update, steps), steps)])
-        found[update][size] = min(found[update][size], 1e3 * seconds)
-    return found
+        seconds = median_step([time.perf_counter() for _ in take_steps(draw_module(size, update, steps), steps)])
+        times[update][size] = min(times[update][size], 1e3 * seconds)
+    return times
 
 
-def lines(found: dict[str, dict[int, float]]) -> list[list[str]]:
+def list_lines(times: dict[str, dict[int, float]]) -> list[list[str]]:
     """Return the table: a line for each thing that grows, with ratios to the smallest size."""
     names = {"rows": "rows: µs a row"} | {update: f"vocabulary, {update}: ms a step" for update in UPDATES}
-    head = ["what", *(f"{size:,}" for size in found["rows"]), "growth"]
+    head = ["what", *(f"{size:,}" for size in times["rows"]), "growth"]
     rows = []
-    for name, of in found.items():
+    for name, of in times.items():
         values = list(of.values())
         rows.append([names[name], *(f"{value:.2f}" for value in values), f"{values[-1] / values[0]:.2f}x"])
     return [head, *rows]
@@ -119,9 +119,9 @@ def main(
     """Measure what rows and vocabularies cost."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["MTBENCH_CACHE"] = cache
-        found = measured(size, steps, rounds)
-    head, *rows = lines(found)
-    publish("step_cost", found, [Sheet(head, rows)], results, f"batches of {BATCH:,} rows")
+        times = measure(size, steps, rounds)
+    head, *rows = list_lines(times)
+    publish("step_cost", times, [Sheet(head, rows)], results, f"batches of {BATCH:,} rows")
 
 
 if __name__ == "__main__":

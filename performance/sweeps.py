@@ -37,7 +37,7 @@ WIDTHS = (2, 4, 8, 16, 32, 64)
 TRIALS = 30
 
 
-def experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> dict[str, Any]:
+def make_experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> dict[str, Any]:
     """Return the experiment: what is searched are the widths of embeddings and bottom, and the learning rate."""
     space = {
         "training.learning_rate": {"low": RATES[0], "high": RATES[-1], "log": True},
@@ -75,11 +75,11 @@ def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[Hist
     else:
         work("bench", storage, folder)
     trials = studies[0].trials()
-    seconds = max(each.datetime_complete for each in trials) - min(each.datetime_start for each in trials)
+    seconds = max(trial.datetime_complete for trial in trials) - min(trial.datetime_start for trial in trials)
     return read_history(studies[0]), seconds.total_seconds()
 
 
-def grid(
+def run_grid(
     content: dict[str, Any], folder: Path, rates: Sequence[float] = RATES, widths: Sequence[int] = WIDTHS
 ) -> History:
     """Return the trials of every width with every learning rate."""
@@ -96,16 +96,16 @@ def grid(
     return read_history(study)
 
 
-def auc(found: History) -> float:
+def average_auc(history: History) -> float:
     """Return the mean AUC over tasks of the best trial."""
-    assert found.best is not None
-    assert found.best.tasks is not None
-    return sum(found.best.tasks.values()) / len(found.best.tasks)
+    assert history.best is not None
+    assert history.best.tasks is not None
+    return sum(history.best.tasks.values()) / len(history.best.tasks)
 
 
-def epochs(found: History) -> int:
+def count_epochs(history: History) -> int:
     """Return the epochs of all trials."""
-    return sum(each.epochs for each in found.outcomes)
+    return sum(outcome.epochs for outcome in history.outcomes)
 
 
 def main(
@@ -120,28 +120,34 @@ def main(
 
     def add(what: str, **values: float) -> None:
         lines.append({"what": what} | values)
-        publish("sweeps", lines, [sheet(lines)], results, f"{rows:,} planted rows, {most} epochs at most")
+        publish("sweeps", lines, [make_sheet(lines)], results, f"{rows:,} planted rows, {most} epochs at most")
 
     with tempfile.TemporaryDirectory() as folder:
 
         def run(name: str, workers: int = 0, **asked: Any) -> tuple[History, float]:
             place = Path(folder) / name
             place.mkdir()
-            return swept(experiment(rows, most, **({"trials": trials} | asked)), place, workers)
+            return run_sweep(make_experiment(rows, most, **({"trials": trials} | asked)), place, workers)
 
         place = Path(folder) / "grid"
         place.mkdir()
-        best = auc(grid(experiment(rows, most), place))
+        best = average_auc(run_grid(make_experiment(rows, most), place))
         add("exhaustive grid", trials=len(RATES) * len(WIDTHS), auc=best)
         for seed in range(1000, 1000 + seeds):
             full, _ = run(f"full-{seed}", seed=seed)
-            add(f"TPE, seed {seed}", trials=trials, auc=auc(full), behind_grid=best - auc(full), epochs=epochs(full))
+            add(
+                f"TPE, seed {seed}",
+                trials=trials,
+                auc=average_auc(full),
+                behind_grid=best - average_auc(full),
+                epochs=count_epochs(full),
+            )
             for pruner in ("median", "halving"):
-                found, _ = run(f"{pruner}-{seed}", seed=seed, pruner=pruner)
+                pruned, _ = run(f"{pruner}-{seed}", seed=seed, pruner=pruner)
                 add(
-                    f"TPE, seed {seed}, pruner {pruner}", trials=trials, auc=auc(found), behind_grid=best - auc(found),
-                    behind_unpruned=auc(full) - auc(found), epochs=epochs(found),
-                    epochs_saved=1 - epochs(found) / epochs(full),
+                    f"TPE, seed {seed}, pruner {pruner}", trials=trials, auc=average_auc(pruned),
+                    behind_grid=best - average_auc(pruned), behind_unpruned=average_auc(full) - average_auc(pruned),
+                    epochs=count_epochs(pruned), epochs_saved=1 - count_epochs(pruned) / count_epochs(full),
                 )  # fmt: skip
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, set(sorted(cores)[:1]))
@@ -162,7 +168,7 @@ FORMS = {
 }  # fmt: skip
 
 
-def sheet(lines: list[dict[str, Any]]) -> Sheet:
+def make_sheet(lines: list[dict[str, Any]]) -> Sheet:
     """Return the lines as a table."""
     heads = ["what", *(name.replace("_", " ") for name in FORMS)]
     return Sheet(

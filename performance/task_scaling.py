@@ -46,7 +46,7 @@ MEASURES = {
 }
 
 
-def prepared(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, SplitRows, int]:
+def prepare_model(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, SplitRows, int]:
     """Return a model for so many binary tasks at its default settings, all training rows, and their number."""
     asked = [Task(name=f"task{number}") for number in range(tasks)]
     first = [task.name for task in asked[:MOST_TASKS]]  # a macro graph can be made from no more
@@ -57,20 +57,20 @@ def prepared(cls: type[MultiTaskModel], tasks: int) -> tuple[MultiTaskModel, Spl
     return cls(config, columns.spec), columns.train, len(columns.train)
 
 
-def measured(
+def measure(
     models: dict[str, type[MultiTaskModel]], tasks: Sequence[int], rows: int, rounds: int
 ) -> list[dict[str, Any]]:
     """Return one entry for each model and number of tasks: the medians over rounds."""
     cases = []
     for name, cls in models.items():
         for count in tasks:
-            model, train, size = prepared(cls, count)
+            model, train, size = prepare_model(cls, count)
             batch = train.take(torch.randperm(size, generator=torch.Generator().manual_seed(0))[:rows])
             cases.append((name, count, model, batch))
     seconds: list[list[tuple[float, float]]] = [[] for _ in cases]
     for _ in range(rounds):
-        for (_, _, model, batch), found in zip(track(cases, "measuring"), seconds, strict=True):
-            found.append(
+        for (_, _, model, batch), times in zip(track(cases, "measuring"), seconds, strict=True):
+            times.append(
                 (efficiency.measure_step(model, batch, passes=3), efficiency.measure_latency(model, batch, passes=3))
             )
     return [
@@ -79,14 +79,14 @@ def measured(
             "tasks": count,
             "parameters": efficiency.count_parameters(model),
             "flops": efficiency.count_flops_per_row(model, batch),
-            "step": 1000 * statistics.median(step for step, _ in found),
-            "inference": 1000 * statistics.median(inference for _, inference in found),
+            "step": 1000 * statistics.median(step for step, _ in times),
+            "inference": 1000 * statistics.median(inference for _, inference in times),
         }
-        for (name, count, model, batch), found in zip(cases, seconds, strict=True)
+        for (name, count, model, batch), times in zip(cases, seconds, strict=True)
     ]
 
 
-def growth(results: Sequence[dict[str, Any]], measure: str) -> list[list[str]]:
+def list_growth(results: Sequence[dict[str, Any]], measure: str) -> list[list[str]]:
     """Return, for each model, the value at the fewest tasks and the ratios of the others to it, least growth first."""
     lines = []
     for name in dict.fromkeys(result["model"] for result in results):
@@ -96,11 +96,11 @@ def growth(results: Sequence[dict[str, Any]], measure: str) -> list[list[str]]:
     return [line for _, line in sorted(lines)]
 
 
-def sheets(results: Sequence[dict[str, Any]], tasks: Sequence[int]) -> list[Sheet]:
+def make_sheets(results: Sequence[dict[str, Any]], tasks: Sequence[int]) -> list[Sheet]:
     """Return a table for each measure."""
     head = ["model", *map(str, tasks)]
     return [
-        Sheet(head, growth(results, measure), f"{meaning}, and its growth with the number of tasks")
+        Sheet(head, list_growth(results, measure), f"{meaning}, and its growth with the number of tasks")
         for measure, meaning in MEASURES.items()
     ]
 
@@ -152,9 +152,15 @@ def main(
     registry, counts = Registry.load(), tasks or TASKS
     classes = {name: registry.resolve("model", name) for name in model or registry.names("model")}
     networks = {name: cls for name, cls in classes.items() if issubclass(cls, MultiTaskModel)}
-    found = measured(networks, counts, rows, rounds)
-    publish("task_scaling", found, sheets(found, counts), results, f"batches of {rows:,} rows, default settings")
-    write_picture([draw_growth(found)], results / "task_scaling.svg", "One more task")
+    measurements = measure(networks, counts, rows, rounds)
+    publish(
+        "task_scaling",
+        measurements,
+        make_sheets(measurements, counts),
+        results,
+        f"batches of {rows:,} rows, default settings",
+    )
+    write_picture([draw_growth(measurements)], results / "task_scaling.svg", "One more task")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Job:
     folder: str
 
     @classmethod
-    def given(cls) -> Job:
+    def read(cls) -> Job:
         """Return the job of the file that the script was started with."""
         return cls(**json.loads(Path(sys.argv[1]).read_text()))
 
@@ -83,7 +83,7 @@ class Part(NamedTuple):
     labels: np.ndarray
 
 
-def encoded(job: Job) -> tuple[dict[str, int], dict[str, Part]]:
+def encode(job: Job) -> tuple[dict[str, int], dict[str, Part]]:
     """Return the number of codes of each categorical feature, and train, valid and test, as a peer's user makes them.
 
     That is with pandas and scikit-learn; the encoders know the training rows alone, code 0 is what they have not seen.
@@ -111,7 +111,7 @@ def encoded(job: Job) -> tuple[dict[str, int], dict[str, Part]]:
     return sizes, parts
 
 
-def timed(owner: Any, method: str) -> list[float]:
+def time_calls(owner: Any, method: str) -> list[float]:
     """Let a method of an object note how many seconds each call takes; return the list that it notes them in."""
     inner, seconds = getattr(owner, method), []
 

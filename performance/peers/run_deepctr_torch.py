@@ -17,7 +17,7 @@ import torch
 from deepctr_torch.callbacks import Callback
 from deepctr_torch.inputs import DenseFeat, SparseFeat
 from deepctr_torch.models.multitask import MMOE, PLE, SharedBottom
-from job import Job, encoded, timed
+from job import Job, encode, time_calls
 
 
 class Epochs(Callback):
@@ -39,8 +39,8 @@ class Epochs(Callback):
 
 def main() -> None:
     """Run the job."""
-    job = Job.given()
-    sizes, parts = encoded(job)
+    job = Job.read()
+    sizes, parts = encode(job)
     columns = [SparseFeat(name, vocabulary_size=size, embedding_dim=job.embedding) for name, size in sizes.items()]
     columns += [DenseFeat(name, 1) for name in job.numeric]
     common = {
@@ -60,7 +60,7 @@ def main() -> None:
         )  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate)
     model.compile(optimizer, loss=["binary_crossentropy"] * len(job.tasks), metrics=["auc"])
-    validated, predicted, clock = timed(model, "evaluate"), timed(model, "predict"), Epochs()
+    validated, predicted, clock = time_calls(model, "evaluate"), time_calls(model, "predict"), Epochs()
     train, valid, test = parts["train"], parts["valid"], parts["test"]
     model.fit(
         train.features, train.labels, batch_size=job.batch, epochs=job.epochs, verbose=0,

@@ -18,7 +18,7 @@ from fuxictr.pytorch.dataloaders import RankDataLoader
 from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
 from fuxictr.pytorch.models import MultiTaskModel
 from fuxictr.pytorch.torch_utils import seed_everything
-from job import Job, encoded, timed
+from job import Job, encode, time_calls
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class Network(MultiTaskModel):
 
 def main() -> None:
     """Run the job."""
-    job = Job.given()
+    job = Job.read()
     seed_everything(job.seed)
-    sizes, parts = encoded(job)
+    sizes, parts = encode(job)
     feature_map = FeatureMap("rows", job.folder)
     feature_map.labels, feature_map.default_emb_dim = job.tasks, job.embedding
     for name, size in sizes.items():
@@ -93,8 +93,8 @@ def main() -> None:
     )  # fmt: skip
     model = Network(feature_map, job)
     (job.work / "rows").mkdir()
-    whole, validated = timed(model, "train_epoch"), timed(model, "eval_step")
-    predicted = timed(model, "predict")
+    whole, validated = time_calls(model, "train_epoch"), time_calls(model, "eval_step")
+    predicted = time_calls(model, "predict")
     model.fit(loaders[0], epochs=job.epochs, validation_data=loaders[1])
     predictions = model.predict(loaders[2])
     job.report(

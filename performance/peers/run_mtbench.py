@@ -52,7 +52,7 @@ def mtbench_callbacks(experiment: Experiment) -> Sequence[Callback]:  # noqa: AR
     return [Epochs()]
 
 
-def experiment_of(job: shared.Job) -> dict[str, Any]:
+def make_experiment(job: shared.Job) -> dict[str, Any]:
     """Return the experiment; ``wide``, ``embedding_dropout`` and the levels of PLE are set to what the peers have."""
     model: dict[str, Any] = {
         "name": job.model, WIDTHS[job.model]: job.layers, "tower_layers": job.towers, "embedding_dim": job.embedding,
@@ -77,8 +77,8 @@ def experiment_of(job: shared.Job) -> dict[str, Any]:
 
 def main() -> None:
     """Run the job; ``warm`` is its time without the preparation of the data."""
-    job = shared.Job.given()
-    experiment = load_experiment(experiment_of(job))
+    job = shared.Job.read()
+    experiment = load_experiment(make_experiment(job))
     plan = make_plan(experiment, Registry.load(), "job")
     started = time.perf_counter()
     columns = prepare_data(plan)

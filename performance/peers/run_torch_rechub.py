@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from job import Job, encoded, timed
+from job import Job, encode, time_calls
 from torch.utils.data import DataLoader
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.models.multi_task import MMOE, PLE, SharedBottom
@@ -18,9 +18,9 @@ from torch_rechub.utils.data import DataGenerator, PredictDataset
 
 def main() -> None:
     """Run the job."""
-    job = Job.given()
+    job = Job.read()
     torch.manual_seed(job.seed)
-    sizes, parts = encoded(job)
+    sizes, parts = encode(job)
     features = [SparseFeature(name, vocab_size=size, embed_dim=job.embedding) for name, size in sizes.items()]
     features += [DenseFeature(name) for name in job.numeric]
     kinds = ["classification"] * len(job.tasks)
@@ -40,7 +40,7 @@ def main() -> None:
         model, kinds, optimizer_params={"lr": job.learning_rate}, n_epoch=job.epochs, earlystop_patience=job.epochs + 1,
         model_path=job.folder,
     )  # fmt: skip
-    epochs, predicted = timed(trainer, "train_one_epoch"), timed(trainer, "predict")
+    epochs, predicted = time_calls(trainer, "train_one_epoch"), time_calls(trainer, "predict")
     trainer.fit(loaders[0], loaders[1])
     predictions = trainer.predict(trainer.model, DataLoader(PredictDataset(test.features), batch_size=job.batch))
     job.report(

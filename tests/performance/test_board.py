@@ -7,7 +7,7 @@ from mtbench.record import store
 
 
 def test_the_records_made_are_comparisons_whose_rows_are_ranked(load, tmp_path):
-    load("board")["make"](tmp_path, 2, 3)
+    load("board")["write_board"](tmp_path, 2, 3)
     written, problems = store.read_all(tmp_path)
     replicates, others = resamples.read_all(tmp_path)
     assert problems == others == []

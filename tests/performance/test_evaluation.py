@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).parents[2] / "performance" / "evaluation.py"
 
 
 def test_every_user_has_both_classes_and_no_two_predictions_are_alike(load):
-    predictions, labels, users = load("evaluation")["rows"](30, 4)
+    predictions, labels, users = load("evaluation")["draw_rows"](30, 4)
     assert len(predictions.unique()) == 120
     positives = torch.bincount(users, weights=labels.double())
     assert ((positives > 0) & (positives < 4)).all()

@@ -55,7 +55,7 @@ def values(rows=600):
 @pytest.mark.parametrize("tasks", [2, 4])
 @pytest.mark.parametrize("name", ["shared-bottom", "mmoe", "ple"])
 def test_operations_are_those_that_are_counted(peers, name, tasks):
-    layers, own = (12, 6), peers["level_experts"](tasks)
+    layers, own = (12, 6), peers["count_level_experts"](tasks)
     cls = Registry.load().resolve("model", name)
     settings = {
         "shared-bottom": {"bottom_layers": layers},
@@ -65,16 +65,16 @@ def test_operations_are_those_that_are_counted(peers, name, tasks):
     columns = examples([Task(name=f"task{number}") for number in range(tasks)])
     model = cls(cls.Config(tower_layers=(64, 32), wide=False, norm="batch", **settings), columns.spec)
     counted = efficiency.count_flops_per_row(model, columns.train.take(torch.arange(64)))
-    assert peers["flops"](name, model.embed.width, tasks, layers) == pytest.approx(counted)
+    assert peers["count_flops"](name, model.embed.width, tasks, layers) == pytest.approx(counted)
 
 
 def test_a_level_of_ple_has_about_as_many_experts_as_mmoe(peers):
-    assert [peers["level_experts"](tasks) * (tasks + 1) for tasks in (2, 4)] == [9, 10]
+    assert [peers["count_level_experts"](tasks) * (tasks + 1) for tasks in (2, 4)] == [9, 10]
 
 
 def test_shares_are_of_the_bound(peers):
     # 10 operations a row: of 6,000 a second, 200 rows can train and 600 be predicted
-    shares = peers["with_shares"]({"training": 100.0, "evaluation": 150.0}, 10.0, 6000.0)["share"]
+    shares = peers["add_shares"]({"training": 100.0, "evaluation": 150.0}, 10.0, 6000.0)["share"]
     assert shares == pytest.approx({"training": 0.5, "evaluation": 0.25})
 
 
@@ -84,12 +84,12 @@ def test_the_best_of_the_rounds_counts(peers):
         {"error": "fell over"},
         {"training": 7, "evaluation": 8, "memory": 2, "seconds": 6, "warm": 1, "auc": 0.7, "aucs": {"a": 0.7}},
     ]
-    found = peers["best"](rounds)
+    found = peers["take_best"](rounds)
     assert found.pop("aucs") == {"a": pytest.approx(0.6)}
     assert found == {
         "training": 7, "evaluation": 9, "memory": 3, "seconds": 4, "warm": 1, "auc": pytest.approx(0.6)
     }  # fmt: skip
-    assert peers["best"](rounds[1:2]) == {"error": "fell over"}
+    assert peers["take_best"](rounds[1:2]) == {"error": "fell over"}
 
 
 def test_ratios_are_to_the_best_peer(load):
@@ -133,12 +133,12 @@ def test_what_was_measured_before_of_other_models_stays_on_the_same_machine_alon
         case = {"dataset": "census-income", "size": "narrow", "framework": "mtbench"}
         return {"machine": {"CPUs": machine}, "results": [case | {"model": name, "of": machine} for name in models]}
 
-    both = peers["together"](report(2, "mmoe"), report(2, "ple", "shared-bottom") | {})
+    both = peers["merge_reports"](report(2, "mmoe"), report(2, "ple", "shared-bottom") | {})
     assert [one["model"] for one in both["results"]] == ["shared-bottom", "mmoe", "ple"]
-    assert peers["together"](report(2, "mmoe"), report(4, "ple")) == report(2, "mmoe")
+    assert peers["merge_reports"](report(2, "mmoe"), report(4, "ple")) == report(2, "mmoe")
     newer = report(2, "mmoe")
     newer["results"][0]["of"] = 3
-    assert peers["together"](newer, report(2, "mmoe")) == newer
+    assert peers["merge_reports"](newer, report(2, "mmoe")) == newer
 
 
 def test_every_framework_has_a_script_that_parses_and_pinned_requirements(peers):
@@ -159,18 +159,18 @@ def test_every_framework_has_a_script_that_parses_and_pinned_requirements(peers)
 def test_a_job_is_what_the_scripts_read(peers, job):
     rows = peers["Rows"](Path("rows.csv"), ["letter"], [], ["up", "down"])
     case = peers["Case"]("d", "narrow", "ple", "torch-rechub")
-    given = peers["job_of"](rows, case, peers["SIZES"]["narrow"], 0)
+    given = peers["make_job"](rows, case, peers["SIZES"]["narrow"], 0)
     assert given.pop("script") == "run_torch_rechub.py"
     assert {*given, "started", "folder"} == {field.name for field in fields(job["Job"])}
 
 
 def test_peers_rows_are_encoded_by_training_rows_alone(peers, job, tmp_path):
     table, *names = values()
-    rows, truth = peers["written"]((table, *names), tmp_path / "rows.csv")
+    rows, truth = peers["write_table"]((table, *names), tmp_path / "rows.csv")
     case = peers["Case"]("d", "narrow", "mmoe", "fuxictr")
-    given = peers["job_of"](rows, case, peers["SIZES"]["narrow"], 0)
+    given = peers["make_job"](rows, case, peers["SIZES"]["narrow"], 0)
     del given["script"]
-    sizes, parts = job["encoded"](job["Job"](**given, started=0.0, folder=str(tmp_path)))
+    sizes, parts = job["encode"](job["Job"](**given, started=0.0, folder=str(tmp_path)))
     assert sizes == {"letter": 5}
     train, test = parts["train"], parts["test"]
     assert set(train.features["letter"]) == {1, 2, 3, 4}
@@ -181,10 +181,10 @@ def test_peers_rows_are_encoded_by_training_rows_alone(peers, job, tmp_path):
 
 @pytest.mark.parametrize("model", ["shared-bottom", "mmoe", "ple"])
 def test_mtbenchs_script_learns_and_reports(peers, tmp_path, model):
-    rows, truth = peers["written"](values(), tmp_path / "rows.csv")
-    python = peers["python_of"]("mtbench", tmp_path)
+    rows, truth = peers["write_table"](values(), tmp_path / "rows.csv")
+    python = peers["find_python"]("mtbench", tmp_path)
     case = peers["Case"]("d", "narrow", model, "mtbench")
-    job = peers["job_of"](rows, case, peers["Size"]((16, 8), 4, 8, None), 0) | {"batch": 32, "learning_rate": 0.01}
+    job = peers["make_job"](rows, case, peers["Size"]((16, 8), 4, 8, None), 0) | {"batch": 32, "learning_rate": 0.01}
     found = peers["run"](python, job, truth)
     assert found.get("error") is None
     assert min(found["aucs"].values()) > 0.9
@@ -193,8 +193,8 @@ def test_mtbenchs_script_learns_and_reports(peers, tmp_path, model):
 
 
 def test_a_script_that_fails_is_told(peers, tmp_path):
-    rows, truth = peers["written"](values(), tmp_path / "rows.csv")
+    rows, truth = peers["write_table"](values(), tmp_path / "rows.csv")
     case = peers["Case"]("d", "narrow", "mmoe", "mtbench")
-    job = peers["job_of"](rows, case, peers["SIZES"]["narrow"], 0) | {"rows": str(tmp_path / "absent.csv")}
-    assert "absent.csv" in peers["run"](peers["python_of"]("mtbench", tmp_path), job, truth)["error"]
+    job = peers["make_job"](rows, case, peers["SIZES"]["narrow"], 0) | {"rows": str(tmp_path / "absent.csv")}
+    assert "absent.csv" in peers["run"](peers["find_python"]("mtbench", tmp_path), job, truth)["error"]
     assert peers["run"]("no environment", job, truth) == {"error": "no environment"}

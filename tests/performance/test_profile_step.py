@@ -16,7 +16,7 @@ def profile_step(load):
 
 
 def test_the_first_steps_do_not_count(profile_step):
-    assert profile_step["step_seconds"]([0.0, 9.0, 10.0, 10.5, 10.7, 10.9, 11.9]) == pytest.approx(0.2)
+    assert profile_step["median_step"]([0.0, 9.0, 10.0, 10.5, 10.7, 10.9, 11.9]) == pytest.approx(0.2)
 
 
 def test_what_is_said_follows_from_what_was_measured(profile_step):
@@ -24,10 +24,10 @@ def test_what_is_said_follows_from_what_was_measured(profile_step):
         "model": "mmoe", "rows": 2048, "bare_ms": 50.0, "lightning_ms": 1.5, "products_ms": 20.0,
         "operations": [{"operation": "mm", "calls": 4.0, "ms": 30.0}, {"operation": "cat", "calls": 1.0, "ms": 10.0}],
     }  # fmt: skip
-    assert profile_step["heading"](result) == (
+    assert profile_step["write_heading"](result) == (
         "mmoe: 50.0 ms for 2,048 rows, of which matrix products need 20.0 ms (40%); Lightning adds 1.50 ms (3.0%)"
     )
-    assert profile_step["lines"](result, 1) == [["mm", "4", "30.00", "75.0%"]]
+    assert profile_step["list_lines"](result, 1) == [["mm", "4", "30.00", "75.0%"]]
 
 
 def test_a_small_run_writes_its_tables(tmp_path):

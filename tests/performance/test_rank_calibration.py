@@ -18,7 +18,7 @@ def bench(load):
 def test_models_have_the_areas_that_were_planted(bench):
     aucs = np.array([0.6, 0.8])
     setting = bench["Setting"](users=4000, rows=2, seeds_variance=1)
-    drawn = bench["board"](setting, np.random.default_rng(0), aucs, 2, 0.0)
+    drawn = bench["draw_board"](setting, np.random.default_rng(0), aucs, 2, 0.0)
     assert [np.mean(wins) for wins in drawn.wins] == pytest.approx(aucs, abs=0.015)
 
 
@@ -27,16 +27,16 @@ def test_seeds_vary_as_much_as_the_setting_says(bench):
     equal = np.array([0.72, 0.72])
     by_users, by_seeds = [], []
     varied = replace(setting, seeds_variance=3)
-    deviation = bench["seeds_deviation"](varied)
+    deviation = bench["find_seeds_deviation"](varied)
     for number in range(300):
         rng = np.random.default_rng(number)
-        first, second = bench["board"](setting, rng, equal, 1).wins
+        first, second = bench["draw_board"](setting, rng, equal, 1).wins
         by_users.append(first[0].mean() - second[0].mean())
-        ((*seeds,),) = bench["board"](varied, rng, equal[:1], 4, deviation).wins
+        ((*seeds,),) = bench["draw_board"](varied, rng, equal[:1], 4, deviation).wins
         by_seeds.append(np.var([wins.mean() for wins in seeds], ddof=1))
     # a seed has row noise of its own besides, so that it varies a little more
     assert 0.8 < np.mean(by_seeds) / np.var(by_users, ddof=1) / 3 < 1.4
-    assert bench["seeds_deviation"](setting) == 0
+    assert bench["find_seeds_deviation"](setting) == 0
 
 
 def test_replicates_are_areas_of_repeated_rows(bench):
@@ -46,7 +46,7 @@ def test_replicates_are_areas_of_repeated_rows(bench):
     wins = [[each[label][:, None] > each[~label]] for each in scores]
     draws = rng.multinomial(6, np.full(6, 1 / 6), size=5)
     drawn = bench["Board"](user[label], user[~label], [[wins[0][0], wins[1][0]]])
-    (found,) = bench["samples"](drawn, draws)
+    (found,) = bench["make_samples"](drawn, draws)
     areas = [[roc_auc_score(label, each, sample_weight=times[user]) for each in scores] for times in draws]
     assert found.replicates == pytest.approx(np.mean(areas, axis=1), abs=1e-5)
     assert found.seeds == pytest.approx([roc_auc_score(label, each) for each in scores])
@@ -58,7 +58,7 @@ def test_a_board_is_judged_by_the_truth(bench):
     def judged(means, width=1e-4):
         rng = np.random.default_rng(2)
         own = [Sample(np.full(5, mean), mean + width * rng.normal(size=300)) for mean in means]
-        return bench["judged"](own, aucs, 100)
+        return bench["judge"](own, aucs, 100)
 
     everything = {"ranks": 1, "all_ranks": 1, "all_ties": 1, "ties": 1, "neighbours": 1, "effects": 1}
     assert judged([0.8, 0.8, 0.7]) == everything

@@ -22,7 +22,7 @@ def measured(scale, per_unit, *sizes):
 
 def test_the_projection_follows_the_line(scale):
     sizes = np.array([5e6, 15e6, 50e6])
-    projected = scale["projection"](sizes, 3 + 8e-6 * sizes)
+    projected = scale["project"](sizes, 3 + 8e-6 * sizes)
     assert projected.value == pytest.approx(8003)
     assert (projected.fixed, projected.slope) == pytest.approx((3, 8e-6))
     assert projected.error == pytest.approx(0, abs=1e-9)
@@ -30,24 +30,24 @@ def test_the_projection_follows_the_line(scale):
 
 def test_a_projection_never_falls_with_size(scale):
     sizes = np.array([1.0, 2.0, 3.0])
-    falling = scale["projection"](sizes, np.array([3.0, 2.0, 1.0]))
+    falling = scale["project"](sizes, np.array([3.0, 2.0, 1.0]))
     assert falling.value == pytest.approx(2)
     assert falling.error == pytest.approx(1)
 
 
 def test_no_projection_from_one_size(scale):
-    assert scale["projections"](measured(scale, 1, 10, 10)) == {}
-    assert scale["projections"](measured(scale, 1, 10, 20))["seconds"].value == pytest.approx(1e9 + 2)
+    assert scale["project_all"](measured(scale, 1, 10, 10)) == {}
+    assert scale["project_all"](measured(scale, 1, 10, 20))["seconds"].value == pytest.approx(1e9 + 2)
 
 
 def test_bars_compare_the_sizes_that_they_name(scale):
     sizes = (5_000_000, 20_000_000, 50_000_000)
-    bars = scale["bars"](measured(scale, 1e-6, *sizes), measured(scale, 1e-6, *sizes))
+    bars = scale["check_bars"](measured(scale, 1e-6, *sizes), measured(scale, 1e-6, *sizes))
     assert [bar.verdict for bar in bars] == ["pass", "FAIL", "pass", "pass"]
     assert bars[0].value == pytest.approx(5 / 7 * 1e6)
     assert bars[1].value == pytest.approx(4, rel=1e-3)
     assert bars[2].value == pytest.approx((52 / 50) / (7 / 5))
-    bars = scale["bars"](measured(scale, 1e-5, 1_000_000), measured(scale, 1e-5, 2_000_000_000))
+    bars = scale["check_bars"](measured(scale, 1e-5, 1_000_000), measured(scale, 1e-5, 2_000_000_000))
     assert [bar.verdict for bar in bars] == ["FAIL", "not measured", "not measured", "FAIL"]
 
 

@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).parents[2] / "performance" / "startup.py"
 
 
 def test_a_run_reaches_its_first_step_and_no_further(load, tmp_path):
-    assert load("startup")["first_step"](tmp_path) > 0
+    assert load("startup")["time_first_step"](tmp_path) > 0
     assert not list((tmp_path / "records").glob("*.json"))
 
 

@@ -17,14 +17,14 @@ def step_cost(load):
 
 def test_growth_is_the_ratio_of_the_largest_to_the_smallest(step_cost):
     found = {name: {10: 2.0, 100: 3.0, 1000: 5.0} for name in ("rows", *step_cost["UPDATES"])}
-    head, rows, *_ = step_cost["lines"](found)
+    head, rows, *_ = step_cost["list_lines"](found)
     assert head == ["what", "10", "100", "1,000", "growth"]
     assert rows == ["rows: µs a row", "2.00", "3.00", "5.00", "2.50x"]
 
 
 @pytest.mark.parametrize("update", ["adam", "row-adam", "row-adagrad"])
 def test_a_module_has_the_vocabulary_and_the_update_that_are_asked_for(step_cost, update):
-    module = step_cost["drawn"](800, update, steps=2)
+    module = step_cost["draw_module"](800, update, steps=2)
     assert module.model.embed.table.shape[0] == 800
     assert int(module.columns.train.categorical.max()) < 100
     rules = [group.get("rule", "adam") for group in module.configure_optimizers().param_groups]

@@ -31,8 +31,8 @@ class Linear(MultiTaskModel):
 
 
 def test_what_is_counted_is_a_models_own(task_scaling):
-    one, four = task_scaling["measured"]({"linear": Linear}, [1, 4], rows=64, rounds=1)
-    model, _, rows = task_scaling["prepared"](Linear, 1)
+    one, four = task_scaling["measure"]({"linear": Linear}, [1, 4], rows=64, rounds=1)
+    model, _, rows = task_scaling["prepare_model"](Linear, 1)
     assert rows > 64
     assert one["flops"] == pytest.approx(2 * model.embed.width + 2 * len(model.data.numeric), rel=0.05)
     assert four["flops"] == pytest.approx(4 * one["flops"])
@@ -47,7 +47,7 @@ def test_growth_is_the_ratio_to_the_fewest_tasks_and_the_least_comes_first(task_
         for model, values in {"heavy": [2.0, 8.0], "light": [3.0, 3.3]}.items()
         for tasks, value in zip([1, 32], values, strict=True)
     ]
-    assert task_scaling["growth"](results, "inference") == [["light", "3", "1.10x"], ["heavy", "2", "4.00x"]]
+    assert task_scaling["list_growth"](results, "inference") == [["light", "3", "1.10x"], ["heavy", "2", "4.00x"]]
 
 
 def test_names_stand_beside_the_ends_of_their_lines_or_above_where_they_would_touch(task_scaling):
