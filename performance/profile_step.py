@@ -119,7 +119,7 @@ def measure(plan: Plan, model: PlannedModel, steps: int) -> dict[str, Any]:
 
     def module(batch_size: int) -> Clocked:
         settings = training.model_copy(update={"batch_size": batch_size})
-        return Clocked(copy.deepcopy(network), copy.deepcopy(plan.balancer), scorer, columns, settings, seed=0)
+        return Clocked(copy.deepcopy(network), copy.deepcopy(plan.balancer.balancer), scorer, columns, settings, seed=0)
 
     rounds = [
         (
