@@ -31,7 +31,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from mtbench.data.prepare import prepare
-from mtbench.inputs.interactions import interactions_of, rows_of
+from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.registry import Registry
 from mtbench_datasets.planted import Planted, PlantedConfig
 from mtbench_inputs.macro import clusters
@@ -93,7 +93,7 @@ class Clustered:
     differing: int
 
 
-def inertia(vectors: np.ndarray, weights: np.ndarray, numbers: np.ndarray) -> float:
+def measure_inertia(vectors: np.ndarray, weights: np.ndarray, numbers: np.ndarray) -> float:
     """Return the weighted sum of squared distances to the means of the clusters."""
     total = 0.0
     for number in np.unique(numbers[weights > 0]):
@@ -102,18 +102,18 @@ def inertia(vectors: np.ndarray, weights: np.ndarray, numbers: np.ndarray) -> fl
     return total
 
 
-def snapshots(columns: Columns, config: MacroGraphConfig) -> tuple[Grouping, Iterator[sparse.csr_array]]:
+def make_snapshots(columns: Columns, config: MacroGraphConfig) -> tuple[Grouping, Iterator[sparse.csr_array]]:
     """Return what groups nodes, and the scores of one snapshot after another."""
-    events, tasks = interactions_of(columns), counted(columns.schema.tasks, config.tasks)
+    events, tasks = collect_interactions(columns), counted(columns.schema.tasks, config.tasks)
     names = [columns.schema.tasks[task].name for task in tasks]
     table = scores_of_combinations(config.scores, names, config.table, config.beta)
     merged = merge(events, tasks, names, table)
     seen = (merged.seen_by(chunk) for chunk in range(events.chunks))
     matrices = (part.matrix(part.score, events.users, events.items) for part in seen)
-    return Grouping(config, events, rows_of(columns), columns), matrices
+    return Grouping(config, events, collect_rows(columns), columns), matrices
 
 
-def clustered(way: Way, columns: Columns, count: int) -> list[Clustered]:
+def cluster_snapshots(way: Way, columns: Columns, count: int) -> list[Clustered]:
     """Take one way through all snapshots of a dataset."""
     road = []
 
@@ -129,17 +129,17 @@ def clustered(way: Way, columns: Columns, count: int) -> list[Clustered]:
                 differing += int((way(vectors, weights, before, *same) != numbers).any())
         known = before > 0
         kept = float((numbers == before)[known].mean()) if known.any() else None
-        road.append(Clustered(len(vectors), inertia(vectors, weights, numbers), kept, seconds, differing))
+        road.append(Clustered(len(vectors), measure_inertia(vectors, weights, numbers), kept, seconds, differing))
         return numbers
 
-    grouping, matrices = snapshots(columns, MacroGraphConfig(user_clusters=count, item_clusters=count))
+    grouping, matrices = make_snapshots(columns, MacroGraphConfig(user_clusters=count, item_clusters=count))
     with patch.object(clusters, "kmeans", step):
         for chunk, scores in enumerate(matrices):
             grouping.next(scores, chunk)
     return road
 
 
-def line(way: str, road: Sequence[Clustered], first: Sequence[Clustered]) -> list[str]:
+def write_line(way: str, road: Sequence[Clustered], first: Sequence[Clustered]) -> list[str]:
     """Return a line of the table; inertias are divided by those of the first way."""
     ratios = [one.inertia / other.inertia for one, other in zip(road, first, strict=True)]
     kept = [one.kept for one in road if one.kept is not None]
@@ -155,7 +155,7 @@ def line(way: str, road: Sequence[Clustered], first: Sequence[Clustered]) -> lis
     ]
 
 
-def stumbling() -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
+def make_hard_cases() -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
     """Return vectors, clusters before, and the number of clusters that there should be when 8 are asked for."""
     rng = np.random.default_rng(0)
     few = of_length_one(rng.normal(size=(5, 6)).astype(np.float32))
@@ -173,7 +173,7 @@ def stumbling() -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
     }
 
 
-def stumbled(way: Way, vectors: np.ndarray, before: np.ndarray) -> str:
+def count_clusters(way: Way, vectors: np.ndarray, before: np.ndarray) -> str:
     """Return how many of 8 clusters there are, or the name of the error."""
     try:
         numbers = way(vectors, np.ones(len(vectors)), before, 8, np.random.default_rng(0))
@@ -182,7 +182,7 @@ def stumbled(way: Way, vectors: np.ndarray, before: np.ndarray) -> str:
     return str(len(np.unique(numbers)))
 
 
-def prepared(name: str) -> Columns:
+def prepare_dataset(name: str) -> Columns:
     """Return a dataset as it is by default; the planted one has groups that behave alike."""
     cls = Registry.load().resolve("dataset", name)
     config = PlantedConfig(rows=100_000, users=2000, items=500, signal="graph") if cls is Planted else cls.Config()
@@ -199,17 +199,18 @@ def main(
     roads: dict[str, dict[str, list[Clustered]]] = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["MTBENCH_CACHE"] = cache
-        columns = {name: prepared(name) for name in track(dataset, "preparing")}
+        columns = {name: prepare_dataset(name) for name in track(dataset, "preparing")}
         for name, number, way in track(list(product(dataset, count, WAYS)), "clustering"):
             title = f"{name}, {number} clusters of users and {number} of items"
-            roads.setdefault(title, {})[way] = clustered(WAYS[way], columns[name], number)
+            roads.setdefault(title, {})[way] = cluster_snapshots(WAYS[way], columns[name], number)
     head = ("way", "inertia", "highest", "kept", "lowest", "CPU seconds", "runs that differ")
     sheets = [
-        Sheet(head, [line(way, road, of["mtbench"]) for way, road in of.items()], title) for title, of in roads.items()
+        Sheet(head, [write_line(way, road, of["mtbench"]) for way, road in of.items()], title)
+        for title, of in roads.items()
     ]
     stumbles = {
-        what: {"should be": str(best)} | {name: stumbled(way, vectors, before) for name, way in WAYS.items()}
-        for what, (vectors, before, best) in stumbling().items()
+        what: {"should be": str(best)} | {name: count_clusters(way, vectors, before) for name, way in WAYS.items()}
+        for what, (vectors, before, best) in make_hard_cases().items()
     }
     rows = [[what, *of.values()] for what, of in stumbles.items()]
     sheets.append(Sheet(("vectors", "should be", *WAYS), rows, "Clusters where 8 are asked for"))

@@ -41,7 +41,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import typer
-from peers_tables import draw_rates, markdown, show
+from peers_tables import draw_rates, show, write_markdown
 from pictures import write_picture
 from pyarrow import csv
 from rich.console import Console
@@ -96,7 +96,7 @@ class Rows(NamedTuple):
     tasks: list[str]
 
 
-def table_of(dataset: str, rows: int | None) -> tuple[pa.Table, list[str], list[str], list[str]]:
+def read_table(dataset: str, rows: int | None) -> tuple[pa.Table, list[str], list[str], list[str]]:
     """Return a registered dataset's values with their split, and its categorical, numeric and task columns.
 
     With ``rows``, so many are drawn from all parts, in their order.

@@ -37,7 +37,7 @@ MEASURES = {
 }
 
 
-def cell(result: dict[str, Any] | None, name: str) -> str:
+def write_cell(result: dict[str, Any] | None, name: str) -> str:
     """Return a measured value as it stands in a table."""
     if result is None or "error" in result:
         return "not available"
@@ -48,7 +48,7 @@ def cell(result: dict[str, Any] | None, name: str) -> str:
     return f"{text} ({result['share'][name]:.0%})" if name in result["share"] else text
 
 
-def ratio(results: Iterable[dict[str, Any]], name: str) -> str:
+def write_ratio(results: Iterable[dict[str, Any]], name: str) -> str:
     """Return mtbench's value over that of the best peer."""
     values = {one["framework"]: one[name] for one in results if "error" not in one}
     own = values.pop("mtbench", None)
@@ -57,28 +57,28 @@ def ratio(results: Iterable[dict[str, Any]], name: str) -> str:
     return f"{own / (max if MEASURES[name].more else min)(values.values()):.3g}"
 
 
-def lines(results: Sequence[dict[str, Any]], name: str) -> list[list[str]]:
+def list_lines(results: Sequence[dict[str, Any]], name: str) -> list[list[str]]:
     """Return the table of a measure: the header, then a line for each dataset, size and model."""
     frameworks = list(dict.fromkeys(one["framework"] for one in results))
     table = [["dataset", "size", "model", *frameworks, "mtbench / best peer"]]
     for case in dict.fromkeys((one["dataset"], one["size"], one["model"]) for one in results):
         of = {one["framework"]: one for one in results if (one["dataset"], one["size"], one["model"]) == case}
-        cells = (cell(of.get(framework), name) for framework in frameworks)
-        table.append([*case, *cells, ratio(of.values(), name)])
+        cells = (write_cell(of.get(framework), name) for framework in frameworks)
+        table.append([*case, *cells, write_ratio(of.values(), name)])
     return table
 
 
-def markdown(report: dict[str, Any]) -> str:
+def write_markdown(report: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
     rates = [one["products"] / 1e9 for one in report["results"] if "products" in one]
     facts = [f"{name} {value}" for name, value in report["machine"].items()]
     facts += [f"matrix products {min(rates):.0f} to {max(rates):.0f} GFLOP/s"] if rates else []
     for size in dict.fromkeys(one["size"] for one in report["results"]):
-        one = next(each for each in report["results"] if each["size"] == size)
+        one = next(result for result in report["results"] if result["size"] == size)
         facts.append(f"{size} {one['epochs']} epochs, {one['rows'] or 'all'} rows, {one['rounds']} rounds")
     text = ["; ".join(facts) + ".", ""]
     for name, measure in MEASURES.items():
-        header, *rows = lines(report["results"], name)
+        header, *rows = list_lines(report["results"], name)
         text += [f"**{measure.meaning}**", ""]
         text += [f"| {' | '.join(line)} |" for line in (header, ["---"] * 3 + ["---:"] * (len(header) - 3), *rows)]
         text.append("")
@@ -103,7 +103,7 @@ def draw_rates(results: Sequence[dict[str, Any]]) -> list[Plot]:
 def show(results: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the tables."""
     for name, measure in MEASURES.items():
-        header, *rows = lines(results, name)
+        header, *rows = list_lines(results, name)
         table = Table(title=measure.meaning, title_justify="left")
         for at, column in enumerate(header):
             table.add_column(column, justify="left" if at < 3 else "right")  # noqa: PLR2004 - dataset, size, model

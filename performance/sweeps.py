@@ -62,7 +62,7 @@ def make_experiment(rows: int, epochs: int, seed: int = 1000, **asked: Any) -> d
     }  # fmt: skip
 
 
-def swept(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[History, float]:
+def run_sweep(content: dict[str, Any], folder: Path, workers: int = 0) -> tuple[History, float]:
     """Return the trials of a sweep, and its seconds from first to last trial; without workers, in this process."""
     registry = Registry.load()
     asked = load_experiment(content)

@@ -74,7 +74,7 @@ class GradNorm(GradientBalancer):
         return torch.stack([torch.cat([part.flatten() for part in of_task]).norm() for of_task in gradients])
 
     def _compute_gradient(self, losses: Tensor, weights: Tensor, lengths: Tensor) -> Tensor:
-        present = self.present(losses)
+        present = self.find_present(losses)
         count = present.sum().clamp(min=1)
         self.first = torch.where(self.first.isnan() & present, losses, self.first)
         ratios = torch.where(present, losses / self.first, 0)

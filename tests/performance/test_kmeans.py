@@ -19,28 +19,28 @@ def script(load):
 def test_inertia_is_the_weighted_sum_of_squares_within_clusters(script):
     vectors = np.array([[0, 0], [0, 4], [9, 9], [5, 5]], np.float32)
     numbers, weights = np.array([1, 1, 2, 2]), np.array([1, 3, 1, 0])
-    assert script["inertia"](vectors, weights, numbers) == pytest.approx(1 * 9 + 3 * 1)
+    assert script["measure_inertia"](vectors, weights, numbers) == pytest.approx(1 * 9 + 3 * 1)
 
 
 def test_a_line_compares_snapshots_one_by_one(script):
     road = [script["Clustered"](9, 2.0, None, 0.5, 0), script["Clustered"](9, 3.0, 0.75, 0.25, 2)]
     first = [script["Clustered"](9, 4.0, None, 1, 0), script["Clustered"](9, 2.0, 1.0, 1, 0)]
-    assert script["line"]("way", road, first) == ["way", "1.0000", "1.5000", "0.750", "0.750", "0.75", "2 of 4"]
+    assert script["write_line"]("way", road, first) == ["way", "1.0000", "1.5000", "0.750", "0.750", "0.75", "2 of 4"]
 
 
 def test_a_way_that_forgets_its_numbers_keeps_few_of_them(script):
     def forgetful(vectors, _weights, _before, count, rng):
         return rng.integers(1, count + 1, len(vectors))
 
-    columns = script["prepared"]("planted")
-    kept = [one.kept for one in script["clustered"](forgetful, columns, 10)]
+    columns = script["prepare_dataset"]("planted")
+    kept = [one.kept for one in script["cluster_snapshots"](forgetful, columns, 10)]
     assert kept[:2] == [None, None]
     assert max(kept[2:]) < 0.2
 
 
 def test_mtbench_does_not_stumble(script):
-    for what, (vectors, before, clusters) in script["stumbling"]().items():
-        assert script["stumbled"](script["WAYS"]["mtbench"], vectors, before) == str(clusters), what
+    for what, (vectors, before, clusters) in script["make_hard_cases"]().items():
+        assert script["count_clusters"](script["WAYS"]["mtbench"], vectors, before) == str(clusters), what
 
 
 def test_a_small_run_writes_its_tables(tmp_path):

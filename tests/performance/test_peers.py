@@ -99,7 +99,7 @@ def test_ratios_are_to_the_best_peer(load):
         result("fast", training=200.0, seconds=10.0),
         {"dataset": "d", "size": "s", "model": "mmoe", "framework": "broken", "error": "no module"},
     ]
-    ratio = load("peers_tables")["ratio"]
+    ratio = load("peers_tables")["write_ratio"]
     assert ratio(results, "training") == "1.5"
     assert ratio(results, "seconds") == "0.5"
     assert ratio(results[1:], "training") == ratio(results[:1], "training") == ""

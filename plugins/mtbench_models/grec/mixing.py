@@ -31,8 +31,8 @@ class TaskMixing(nn.Module):
     def forward(self, tokens: Tensor, tasks: Tensor) -> Tensor:
         """Return shape (batch, T, L + 1, width) for tokens (batch, L, width) and tasks (T, width)."""
         size = tokens.shape[1]
-        row = self.block.projected(tokens, torch.arange(size, device=tokens.device))
-        task = self.block.projected(tasks.unsqueeze(1), torch.full((1,), size, device=tokens.device))
+        row = self.block.project_inputs(tokens, torch.arange(size, device=tokens.device))
+        task = self.block.project_inputs(tasks.unsqueeze(1), torch.full((1,), size, device=tokens.device))
         mixed = self._mix_row(row, task)
         mixed[:, :, -1:] += self._mix_task(row, task)
         if self.residual:

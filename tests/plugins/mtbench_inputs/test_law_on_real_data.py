@@ -101,7 +101,7 @@ def cases(name):
         rng = np.random.default_rng(seed)
         dataset = some_users(name, rng)
         with suppress(MTBenchError):
-            dataset.prepared(DATASETS[name].split)
+            dataset.prepare(DATASETS[name].split)
             chosen.append((dataset, rng))
     assert len(chosen) >= CASES
     return chosen[:CASES]

@@ -23,7 +23,7 @@ def log_odds(share):
 
 def plain_rates(columns, strength):
     """The numbers of each row, row by row, without events from before the first row."""
-    rows, positive = rows_of(columns), columns.positive()
+    rows, positive = collect_rows(columns), columns.positive()
     rates = []
     for at, chunk in enumerate(rows.chunk):
         earlier = np.flatnonzero(rows.chunk < chunk)
@@ -50,7 +50,7 @@ def test_rates_equal_counts_row_by_row(tmp_path_factory, seed, timed, strength):
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
         assume(False)
-    parts = given_to(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
+    parts = give_input(Rates(RatesConfig(strength=strength)), columns, tmp_path_factory.mktemp("rates") / "input")
     np.testing.assert_allclose(parts["numbers"], plain_rates(columns, strength), atol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_events_from_before_the_first_row_are_counted_and_are_no_rate(tmp_path):
     earlier = pa.table({"user": [0, 0, 0], "item": [1, 1, 2], "click": [True, True, True], "buy": [False, True, False]})
     with_past = InMemory(table, dataset.schema(), earlier)
     without, counted = (
-        given_to(Rates(RatesConfig()), source.prepared(Split(by="time")), tmp_path / name)["numbers"]
+        give_input(Rates(RatesConfig()), source.prepare(Split(by="time")), tmp_path / name)["numbers"]
         for name, source in (("without", dataset), ("with", with_past))
     )
     rows = collect_rows(with_past.prepare(Split(by="time")))

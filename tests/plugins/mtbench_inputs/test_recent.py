@@ -44,7 +44,7 @@ def test_recent_equals_a_plain_history(tmp_path_factory, seed, timed):
         columns = prepare("generated", Generated(table), Split(by="time" if timed else "random"), source=str(seed))
     except MTBenchError:
         assume(False)
-    parts = given_to(Recent(RecentConfig(length=4)), columns, tmp_path_factory.mktemp("recent") / "input")
+    parts = give_input(Recent(RecentConfig(length=4)), columns, tmp_path_factory.mktemp("recent") / "input")
     for row, expected in enumerate(plain_history(columns, 4)):
         size = len(expected)
         assert parts["item_mask"][row].tolist() == [1] * size + [0] * (4 - size)
@@ -124,6 +124,6 @@ def test_kuairand_brings_its_earlier_events(tmp_path):
     early_user, _, positive = columns.earlier_events()
     assert len(early_user) > 300_000
     assert positive.any(1).all()
-    parts = given_to(Recent(RecentConfig(length=20)), columns, tmp_path / "input")
-    first = rows_of(columns).chunk == 0
+    parts = give_input(Recent(RecentConfig(length=20)), columns, tmp_path / "input")
+    first = collect_rows(columns).chunk == 0
     assert parts["item_mask"][first].any(1).mean() > 0.5  # even rows of the first chunk have a history
