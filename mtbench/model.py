@@ -103,8 +103,8 @@ class MultiTaskModel(nn.Module):
         some are a task's own is, as a whole.
         """
         probe = copy.deepcopy(self, {id(self.data): self.data}).train()
-        found = set(find_shared(probe, lambda: probe.loss(probe(batch), batch)))
-        return [parameter for name, parameter in self.named_parameters() if name in found]
+        shared = set(find_shared(probe, lambda: probe.loss(probe(batch), batch)))
+        return [parameter for name, parameter in self.named_parameters() if name in shared]
 
 
 def _add_wide(model: MultiTaskModel, inputs: tuple[Batch], logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mtbench.board import addresses, checks, tables
 from mtbench.board.labels import Variant, find_variant, label_rows, tell_apart
 from mtbench.board.standings import Ranking, Standings, compute_standings
-from mtbench.board.tables import Notes, Value
+from mtbench.board.tables import Notes, TableValue
 from mtbench.board.values import average_improvement
 from mtbench.board.whiskers import draw_whiskers
 from mtbench.board.wording import UNDEFINED, choose_format, describe_budget, join_names, show_percent, show_ranks
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mtbench.board.groups import Group
     from mtbench.board.resamples import Resamples
     from mtbench.board.standings import Interval, Placing, Transfer
-    from mtbench.board.tables import Column, Line, Table
+    from mtbench.board.tables import MetricColumn, MetricTable, TableLine
     from mtbench.board.whiskers import Whisker
     from mtbench.record.form import Recipe, Record
 
@@ -38,10 +38,10 @@ class Row(NamedTuple):
     variant: Variant
     label: str
     settings: Mapping[str, str]
-    rank: Value
-    improvement: Value
-    values: list[Value]
-    delta: Value
+    rank: TableValue
+    improvement: TableValue
+    values: list[TableValue]
+    delta: TableValue
     ranked: bool
     checks: Sequence[Check]
 
@@ -74,9 +74,9 @@ class Comparison(NamedTuple):
 
     group: Group
     standings: Standings
-    columns: list[Column]
+    columns: list[MetricColumn]
     rows: list[Row]
-    bounds: list[tuple[Line, Value]]
+    bounds: list[tuple[TableLine, TableValue]]
     notes: list[str]
     leads: list[Lead]
     warnings: list[str]
@@ -131,7 +131,7 @@ def compare(group: Group, resamples: Mapping[str, Resamples], by_record: Mapping
 
 
 def _make_rows(
-    group: Group, table: Table, standings: Standings, by_record: Mapping[str, Sequence[Check]], notes: Notes
+    group: Group, table: MetricTable, standings: Standings, by_record: Mapping[str, Sequence[Check]], notes: Notes
 ) -> list[Row]:
     apart = _tell_rows_apart(group.records)
     stems = [path.stem for _, path in group.written]
@@ -195,13 +195,13 @@ def _draw_whiskers(ranking: Ranking, stems: Sequence[str], *, higher: bool = Tru
     return draw_whiskers([placing and placing.value for placing in placings], higher_is_better=higher)
 
 
-def _show_rank(placing: Placing | None, notes: Notes) -> Value:
+def _show_rank(placing: Placing | None, notes: Notes) -> TableValue:
     """Return the overall rank interval, which is sorted by its first place, then by its last; or why there is none."""
     if placing and placing.ranks:
         first, last = placing.ranks
-        return Value(show_ranks(placing.ranks), number=first + last * LAST_PLACE)
+        return TableValue(show_ranks(placing.ranks), number=first + last * LAST_PLACE)
     reason = placing.reason if placing else "there is no task"
-    return Value("unranked", note=notes.number(f"unranked: {reason}"), muted=True)
+    return TableValue("unranked", note=notes.number(f"unranked: {reason}"), muted=True)
 
 
 def _show_interval(value: Interval | None, factor: float = 1, unit: str = "") -> str:
@@ -211,18 +211,18 @@ def _show_interval(value: Interval | None, factor: float = 1, unit: str = "") ->
     return f"{low} to {high}{unit}"
 
 
-def _show_improvement(improvement: float | None) -> Value:
+def _show_improvement(improvement: float | None) -> TableValue:
     if improvement is None:
-        return Value(UNDEFINED, muted=True)
-    return Value(format(100 * improvement, ".1f"), number=improvement)
+        return TableValue(UNDEFINED, muted=True)
+    return TableValue(format(100 * improvement, ".1f"), number=improvement)
 
 
-def _show_delta(transfer: Transfer | None, *, baseline: bool) -> Value:
+def _show_delta(transfer: Transfer | None, *, baseline: bool) -> TableValue:
     """Return the mean relative change against the baseline."""
     if transfer is None:
-        return Value("baseline" if baseline else UNDEFINED, muted=True)
+        return TableValue("baseline" if baseline else UNDEFINED, muted=True)
     mean, low, high = transfer.mean
-    return Value(show_percent(mean), f"{show_percent(low)} to {show_percent(high)}", mean, muted=low <= 0 <= high)
+    return TableValue(show_percent(mean), f"{show_percent(low)} to {show_percent(high)}", mean, muted=low <= 0 <= high)
 
 
 def _describe_lead(where: str, ranking: Ranking, labels: Mapping[str, str], *, higher: bool = True) -> Lead:

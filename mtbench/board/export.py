@@ -41,7 +41,7 @@ LATEX = str.maketrans({
 })  # fmt: skip
 
 
-class Row(NamedTuple):
+class ExportRow(NamedTuple):
     """A record in a table."""
 
     record: Record
@@ -56,7 +56,7 @@ class Sheet(NamedTuple):
     """A group of comparable records, in the order of the board."""
 
     group: Group
-    rows: list[Row]
+    rows: list[ExportRow]
     leading: list[float | None]
     """The best mean of each task among the ranked records."""
 
@@ -85,7 +85,7 @@ def export(records: Path, registry: Registry, form: Format, datasets: Sequence[s
 def _make_sheet(group: Group, standings: Standings, badges: dict[str, Badge]) -> Sheet:
     tasks = group.recipe.tasks
     rows = [
-        Row(
+        ExportRow(
             record,
             label,
             badges.get(record.file_stem, "claimed"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SPLIT_NAMES: dict[JudgedSplit, str] = {"test": "test", "valid": "validation"}
 
 
-class Column(NamedTuple):
+class MetricColumn(NamedTuple):
     """A metric of a task."""
 
     task: Task
@@ -39,7 +39,7 @@ class Column(NamedTuple):
     label: str
 
 
-class Value(NamedTuple):
+class TableValue(NamedTuple):
     """What a cell shows: its text, or the number of the note that says why there is none.
 
     It is sorted by ``number``; ``seeds`` lists every seed's value in full. Where the table has them, ``interval`` is
@@ -73,22 +73,22 @@ class Notes:
         return self.texts.setdefault(text, len(self.texts) + 1)
 
 
-class Line(NamedTuple):
+class TableLine(NamedTuple):
     """A line of a table of metrics: a record's by its position in the group, or a bound's with an explanation."""
 
     name: str
-    values: list[Value]
+    values: list[TableValue]
     position: int | None = None
     explanation: str = ""
     improvement: float | None = None
 
 
-class Table(NamedTuple):
+class MetricTable(NamedTuple):
     """Columns, the lines of records in the group's order, and those of bounds."""
 
-    columns: list[Column]
-    lines: list[Line]
-    bounds: list[Line]
+    columns: list[MetricColumn]
+    lines: list[TableLine]
+    bounds: list[TableLine]
 
     @property
     def spread(self) -> bool:
@@ -96,12 +96,12 @@ class Table(NamedTuple):
         return any(value.deviation for line in self.lines for value in line.values)
 
 
-def list_primary_columns(group: Group) -> list[Column]:
+def list_primary_columns(group: Group) -> list[MetricColumn]:
     """Return the primary metric of every task."""
     return [_make_column(group, task, task.primary) for task in group.recipe.tasks]
 
 
-def list_all_columns(group: Group, task: Task) -> list[Column]:
+def list_all_columns(group: Group, task: Task) -> list[MetricColumn]:
     """Return every metric of a task, the primary first; a metric of two versions has two columns."""
     versions = {
         (name, part.version): part.higher_is_better
@@ -111,46 +111,50 @@ def list_all_columns(group: Group, task: Task) -> list[Column]:
     }
     names = [name for name, _ in versions]
     return [
-        Column(task, name, version, versions[name, version], f"{name} (v{version})" if names.count(name) > 1 else name)
+        MetricColumn(
+            task, name, version, versions[name, version], f"{name} (v{version})" if names.count(name) > 1 else name
+        )
         for name, version in sorted(versions, key=lambda key: (key[0] != task.primary, key))
     ]
 
 
-def _make_column(group: Group, task: Task, metric: str) -> Column:
+def _make_column(group: Group, task: Task, metric: str) -> MetricColumn:
     part = find_metric(group.records, metric)
     version, higher = (part.version, part.higher_is_better) if part else (0, True)
-    return Column(task, metric, version, higher, metric)
+    return MetricColumn(task, metric, version, higher, metric)
 
 
-def make_table(group: Group, columns: list[Column], split: JudgedSplit, notes: Notes) -> Table:
+def make_table(group: Group, columns: list[MetricColumn], split: JudgedSplit, notes: Notes) -> MetricTable:
     """Return the means over seeds of every record and bound; what has none gets a note."""
     records = group.records
     values = [[_make_value(record, column, split, notes) for record in records] for column in columns]
     lines = [
-        Line(record.recipe.model.name, [column[index] for column in values], index)
+        TableLine(record.recipe.model.name, [column[index] for column in values], index)
         for index, record in enumerate(records)
     ]
-    return Table(columns, lines, _make_bounds(records, columns, split, notes))
+    return MetricTable(columns, lines, _make_bounds(records, columns, split, notes))
 
 
-def _make_value(record: Record, column: Column, split: JudgedSplit, notes: Notes) -> Value:
+def _make_value(record: Record, column: MetricColumn, split: JudgedSplit, notes: Notes) -> TableValue:
     row = list_values(record, column.task.name, column.metric, split) if _has_column(record, column) else []
     spread = summarize(row)
     if spread is None:
         reason = explain_undefined(record, column.task.name, column.metric, split)
-        return Value(UNDEFINED, note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}"))
+        return TableValue(UNDEFINED, note=notes.number(f"{column.task.name} {column.label} on {split}: {reason}"))
     mean, deviation = show_spread(spread)
     seeds = "; ".join(f"seed {seed}: {value}" for seed, value in zip(record.recipe.seeds, row, strict=False))
-    return Value(mean, deviation, spread.mean, seeds)
+    return TableValue(mean, deviation, spread.mean, seeds)
 
 
-def _has_column(record: Record, column: Column) -> bool:
+def _has_column(record: Record, column: MetricColumn) -> bool:
     """Return whether the record has the column's metric in the column's version."""
     part = record.recipe.metrics.get(column.metric)
     return part is not None and part.version == column.version
 
 
-def _make_bounds(records: Sequence[Record], columns: list[Column], split: JudgedSplit, notes: Notes) -> list[Line]:
+def _make_bounds(
+    records: Sequence[Record], columns: list[MetricColumn], split: JudgedSplit, notes: Notes
+) -> list[TableLine]:
     """Return the lines of the constant predictor and the optima; records that disagree on one have a line each."""
     lines = []
     for kind in list_bounds(records):
@@ -160,13 +164,15 @@ def _make_bounds(records: Sequence[Record], columns: list[Column], split: Judged
         improvement = next(
             (share for record in records if (share := average_improvement(record, kind)) is not None), None
         )
-        for line in zip_longest(*by_column, fillvalue=Value("")):
-            values = [Value(UNDEFINED, note=notes.number(missing)) if value is None else value for value in line]
-            lines.append(Line(name, values, explanation=explanation, improvement=improvement))
+        for line in zip_longest(*by_column, fillvalue=TableValue("")):
+            values = [TableValue(UNDEFINED, note=notes.number(missing)) if value is None else value for value in line]
+            lines.append(TableLine(name, values, explanation=explanation, improvement=improvement))
     return lines
 
 
-def _list_bound_values(records: Sequence[Record], kind: str, column: Column, split: JudgedSplit) -> list[Value | None]:
+def _list_bound_values(
+    records: Sequence[Record], kind: str, column: MetricColumn, split: JudgedSplit
+) -> list[TableValue | None]:
     """Return a bound as each record has it, without repetition; a single None where none has it."""
     values = [
         find_bound(record, kind, column.task.name, column.metric, split)
@@ -174,10 +180,10 @@ def _list_bound_values(records: Sequence[Record], kind: str, column: Column, spl
         if _has_column(record, column)
     ]
     texts = {format(value, choose_format(value)): value for value in values if value is not None}
-    return [Value(text, number=value) for text, value in texts.items()] or [None]
+    return [TableValue(text, number=value) for text, value in texts.items()] or [None]
 
 
-def tabulate_all_metrics(group: Group, notes: Notes) -> list[tuple[Task, str, Table]]:
+def tabulate_all_metrics(group: Group, notes: Notes) -> list[tuple[Task, str, MetricTable]]:
     """Return every metric of every task, on test and on validation."""
     return [
         (task, label, make_table(group, list_all_columns(group, task), split, notes))

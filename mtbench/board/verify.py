@@ -29,7 +29,7 @@ ELSEWHERE = 0.005
 """How far a metric may lie from the record's where platform or code differ: other sums, the same model."""
 
 
-class Value(NamedTuple):
+class RepeatedValue(NamedTuple):
     """A value of the record beside the one that came out now."""
 
     task: str
@@ -53,11 +53,11 @@ class Verification(NamedTuple):
     record: Record
     seed: int
     differences: list[str]
-    values: list[Value]
+    values: list[RepeatedValue]
     tolerance: float
 
     @property
-    def worst(self) -> Value:
+    def worst(self) -> RepeatedValue:
         """The value that lies farthest from the record's."""
         return max(self.values, key=lambda value: value.gap)
 
@@ -136,10 +136,10 @@ def _compare_platforms(record: Record, again: Record) -> list[str]:
     ]
 
 
-def _pair_values(record: Record, again: Record, seed: int) -> Iterable[Value]:
+def _pair_values(record: Record, again: Record, seed: int) -> Iterable[RepeatedValue]:
     place = record.recipe.seeds.index(seed)
     for task, cells in record.results.items():
         for metric, cell in cells.items():
             for split in predictions.SPLITS:
                 now = getattr(again.results[task][metric], split)[0]
-                yield Value(task, metric, split, getattr(cell, split)[place], now)
+                yield RepeatedValue(task, metric, split, getattr(cell, split)[place], now)

@@ -112,10 +112,10 @@ def classes(low: np.ndarray, high: np.ndarray, tasks: Sequence[Task]) -> Iterato
     for task, least, most in zip(tasks, low, high, strict=True):
         for name, lowest, highest in zip(NAMES, least, most, strict=True):
             if lowest >= highest:
-                found = f"only the value {lowest:g}" if lowest == highest else "no labelled row"
+                labels = f"only the value {lowest:g}" if lowest == highest else "no labelled row"
                 yield Finding(
                     "stop", "one-class",
-                    f"task '{task.name}' (column '{task.label}') has {found} in the {name} rows; "
+                    f"task '{task.name}' (column '{task.label}') has {labels} in the {name} rows; "
                     "leave the task out, or choose another split",
                 )  # fmt: skip
 
@@ -150,12 +150,12 @@ def predictors(
             strengths = list(pool.map(strength_of, features.values()))
         for name, strength in zip(features, strengths, strict=True):
             which = f"feature '{name}'{_column(name, schema)}"
-            found = f"{which} alone predicts task '{task.name}' with {measure} {strength:.4f}"
+            warning = f"{which} alone predicts task '{task.name}' with {measure} {strength:.4f}"
             if strength > STOP_ABOVE:
                 remedy = _remedy(name, schema)
-                yield Finding("stop", "label-copy", f"{found}: it is the label or nearly so; {remedy}")
+                yield Finding("stop", "label-copy", f"{warning}: it is the label or nearly so; {remedy}")
             elif strength > WARN_ABOVE and name not in acknowledged:
-                yield Finding("warn", "strong-feature", f"{found}; make sure that it is known before the event")
+                yield Finding("warn", "strong-feature", f"{warning}; make sure that it is known before the event")
 
 
 def _column(name: str, schema: Schema) -> str:
