@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mtbench.kinds.kind import Fit, Fits
 
 MOST_GRADES = 100
+SPEED = 10.0
+"""Cut points move so much faster than the parameter behind them: a logit, the sum of many weights' steps, does so too."""
 
 
 class Ordinal(Kind):
@@ -22,7 +24,8 @@ class Ordinal(Kind):
     The probability of a grade up to g_k is sigmoid(c_k - logit), with one logit for all grades and cut points c_1 <
     c_2 < ...: the proportional odds of McCullagh, JRSS B 1980. Grades are whole numbers, those that training rows
     have; another one counts as the nearest of these. The cut points begin where a logit of 0 predicts the shares of
-    the training labels. ``steps`` are the first cut point and what the softplus of makes the distance to the next.
+    the training labels. Ten times ``steps`` are the first cut point and numbers whose softplus is the distance to the
+    next one.
     """
 
     metric = "qwk"
@@ -48,7 +51,7 @@ class Ordinal(Kind):
         cuts = np.log(below) - np.log(counts.sum() - below)
         gaps = np.diff(cuts)
         steps = [*cuts[:1], *(gaps + np.log(-np.expm1(-gaps)))]  # the inverse of softplus
-        return {"grades": grades.tolist(), "steps": [float(step) for step in steps]}
+        return {"grades": grades.tolist(), "steps": [float(step) / SPEED for step in steps]}
 
     def loss(self, logits: Tensor, labels: Tensor, fits: Fits) -> Tensor:
         """Return the negative logarithm of the probability of each grade."""
@@ -80,5 +83,5 @@ def _cuts(steps: Tensor) -> tuple[Tensor, Tensor]:
     import torch  # noqa: PLC0415 - kinds are known without torch
     from torch.nn.functional import softplus  # noqa: PLC0415
 
-    gaps = softplus(steps[:, 1:])
-    return torch.cat([steps[:, :1], gaps], 1).cumsum(1), gaps
+    first, gaps = SPEED * steps[:, :1], softplus(SPEED * steps[:, 1:])
+    return torch.cat([first, gaps], 1).cumsum(1), gaps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit
@@ -29,12 +29,13 @@ def expect(kind: str, taste: Floats) -> Floats:
     return mean
 
 
-def draw_labels(kind: str, taste: Floats, rng: Generator) -> NDArray[np.integer[Any]]:
+def draw_labels(kind: str, taste: Floats, rng: Generator) -> NDArray[np.int8]:
     """Return the ratings or numbers of plays of rows (rows,)."""
     if kind == "ordinal":
-        ratings: NDArray[np.integer[Any]] = 1 + (rng.random((len(taste), 1)) < _beyond(taste)).sum(1)
-        return ratings
-    return rng.poisson(_rate(taste))
+        labels = 1 + (rng.random((len(taste), 1)) < _beyond(taste)).sum(1)
+    else:
+        labels = rng.poisson(_rate(taste))
+    return labels.astype(np.int8)
 
 
 def _beyond(taste: Floats) -> Floats:

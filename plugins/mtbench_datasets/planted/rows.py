@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def draw(
     world: World, size: int, extra: Sequence[str] = ()
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64], NDArray[np.integer[Any]]]:
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64], NDArray[np.int8]]:
     """Return the columns of ``size`` rows in the order of time, their true expected labels and labels (rows, tasks)."""
     rng = np.random.Generator(np.random.PCG64(world.rows))
     user = world.draw_users(rng, size)

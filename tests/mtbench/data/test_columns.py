@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mtbench.data.columns import Columns
+from mtbench.errors import MTBenchError
 from mtbench.schema import Feature, Schema, Task
 
 
@@ -64,6 +65,20 @@ def test_a_large_regression_label_is_centred_without_loss(prepared, dataset_of):
     [target] = prepared(dataset_of(table, schema)).spec.targets
     assert target["centre"] == pytest.approx(16_777_099.5, abs=20)
     assert target["scale"] == pytest.approx(57.7, abs=3)
+
+
+def test_what_a_kind_cannot_learn_from_is_told_with_the_task(prepared, dataset_of):
+    table = pa.table({"x": np.arange(2000) % 7, "y": np.arange(2000) % 150})
+    schema = Schema(tasks=(Task(name="grade", kind="ordinal", column="y"),), features=(Feature(name="x"),))
+    with pytest.raises(MTBenchError, match=r"task 'grade' \(column 'y'\) has 150 grades"):
+        prepared(dataset_of(table, schema)).spec  # noqa: B018
+
+
+def test_only_probabilities_are_positives(prepared, dataset_of):
+    table = pa.table({"x": np.arange(900) % 7, "click": np.arange(900) % 2, "plays": np.arange(900) % 3})
+    schema = Schema(tasks=(Task(name="plays", kind="count"), Task(name="click")), features=(Feature(name="x"),))
+    columns = prepared(dataset_of(table, schema))
+    assert columns.positive().sum(0).tolist() == [0, 450]
 
 
 def test_users_and_row_ids_follow_the_rows_of_any_batch(columns, funnel):

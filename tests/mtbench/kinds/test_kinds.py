@@ -206,11 +206,9 @@ def test_tasks_of_all_kinds_together_are_what_each_is_alone():
     logits, known = torch.randn(9, 7), torch.randint(0, 2, (9, 7)).float()
     for at, (task, fit) in enumerate(zip(tasks, fits, strict=True)):
         alone = Targets(DataSpec(tasks=(task,), targets=(fit,)))
-        column = slice(at, at + 1)
-        torch.testing.assert_close(
-            together.loss(logits, known)[:, column], alone.loss(logits[:, column], known[:, column])
-        )
-        torch.testing.assert_close(together.predict(logits)[:, column], alone.predict(logits[:, column]))
+        own = logits[:, at : at + 1]
+        torch.testing.assert_close(together.loss(logits, known)[:, [at]], alone.loss(own, known[:, [at]]))
+        torch.testing.assert_close(together.predict(logits)[:, [at]], alone.predict(own))
 
 
 def test_logits_of_half_precision_are_computed_with_in_single():

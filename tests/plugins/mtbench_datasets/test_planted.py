@@ -240,3 +240,24 @@ def test_the_smallest_tables(signal):
         table = dataset.load({})
         assert table.num_rows == rows
         assert all(np.isfinite(chances).all() for chances in dataset.reachable(table, np.arange(rows)).values())
+
+
+def test_ratings_and_plays_have_their_true_means_and_change_nothing_else():
+    _, plain = planted("graph")
+    dataset = Planted(PlantedConfig(rows=ROWS, signal="graph", extra=("ordinal", "count")))
+    table = dataset.load({})
+    assert table.select(plain.column_names).equals(plain)
+    assert [(task.name, task.kind) for task in dataset.schema().tasks[3:]] == [
+        ("rating", "ordinal"),
+        ("plays", "count"),
+    ]
+    reachable = dataset.reachable(table, np.zeros(ROWS, int))
+    for name, grades in (("rating", {1, 2, 3, 4, 5}), ("plays", {0, 1, 2, 3})):
+        labels, truth = column(table, name), column(table, f"truth_{name}")
+        assert grades <= set(labels.tolist())
+        assert (reachable[name] == truth).all()
+        for part in (*np.array_split(np.argsort(truth), 10), *(column(table, "brand") == code for code in range(12))):
+            apart = (labels[part] - truth[part]).sum() / np.sqrt(((labels[part] - truth[part]) ** 2).sum())
+            assert abs(apart) < 4
+    plays, rate = column(table, "plays"), column(table, "truth_plays")
+    assert ((plays - rate) ** 2 / rate).mean() == pytest.approx(1, abs=0.03)  # as Poisson's

@@ -386,3 +386,24 @@ def test_a_row_group_is_not_read_at_once(tmp_path):
     for _ in opened(tmp_path / "a.parquet", **ONE_FEATURE):
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 8 * rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "what"),
+    [
+        ("ordinal", "2.5", "'2.5' is no ordinal label; write a whole number"),
+        ("count", "-1", "'-1' is no count label; write a whole number from 0 on"),
+        ("count", "0.5", "'0.5' is no count label"),
+        ("binary", "2", "'2' is no binary label"),
+    ],
+)
+def test_labels_are_checked_by_the_kind_of_their_task(tmp_path, kind, wrong, what):
+    path = tmp_path / "t.csv"
+    roles = ONE_FEATURE | {"tasks": [{"name": "y", "kind": kind}]}
+    path.write_text("x,y\na,0\na,1.0\na,\n")
+    assert opened(path, **roles).read_all()["y"].to_pylist() == [0, 1, None]
+    with path.open("a") as file:
+        file.write(f"a,{wrong}\n")
+    with pytest.raises(MTBenchError) as caught:
+        opened(path, **roles).read_all()
+    assert f"column 'y', row 4 (line 5): {what}" in str(caught.value)

@@ -6,6 +6,7 @@ from torch import multiprocessing
 
 from mtbench.evaluation.metric import UndefinedMetricError
 from mtbench_metrics.grouped import GAUC, NDCG, HitRate
+from mtbench_metrics.ordinal import QuadraticWeightedKappa
 from mtbench_metrics.probability import CalibrationError, LogLoss, NormalizedEntropy
 from mtbench_metrics.ranking import AUC, PRAUC
 from mtbench_metrics.regression import MAE, RMSE
@@ -21,6 +22,7 @@ ALL = {
     "hr@2": lambda: HitRate(k=2),
     "rmse": RMSE,
     "mae": MAE,
+    "qwk": QuadraticWeightedKappa,
 }
 
 

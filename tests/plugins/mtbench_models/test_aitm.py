@@ -100,9 +100,9 @@ def test_tasks_learn_at_all_impressions_and_predict_where_the_given_is_positive(
     logits = torch.tensor([1.0, -0.5, -1.0, 0.3]).expand(len(batch), -1)
     p = logits[0].double().sigmoid()
     conditional = torch.stack([p[0], p[1] / p[0], p[2] / p[1]])
-    predictions = model.predict(logits)
+    predictions, fit = model.predict(logits), model.data.targets[3]
     torch.testing.assert_close(predictions[0, :3].double(), conditional, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(predictions[:, 3], logits[:, 3] * model.scale[3] + model.centre[3])
+    torch.testing.assert_close(predictions[:, 3], logits[:, 3] * fit["scale"] + fit["centre"])
     same = build(ESMM)
     products = torch.cat([conditional.logit(), torch.tensor([0.3])]).float().expand(len(batch), -1)
     torch.testing.assert_close(model.loss(logits, batch), same.loss(products, batch), rtol=1e-4, atol=1e-5)

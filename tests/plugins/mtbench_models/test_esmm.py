@@ -46,7 +46,8 @@ def test_the_loss_is_that_of_products_over_all_impressions():
                 entropies.append(functional.binary_cross_entropy(p[row], torch.tensor(label).double()))
         assert len(entropies) > 350
         torch.testing.assert_close(losses[task].double(), torch.stack(entropies).mean(), rtol=1e-5, atol=1e-6)
-    value = (batch.labels[:, 3] - model.centre[3]) / model.scale[3]
+    fit = model.data.targets[3]
+    value = (batch.labels[:, 3] - fit["centre"]) / fit["scale"]
     error = (logits[:, 3] - value).square() * batch.mask[:, 3]
     torch.testing.assert_close(losses[3], error.sum() / batch.mask[:, 3].sum())
 
