@@ -32,10 +32,9 @@ def expect(kind: str, taste: Floats) -> Floats:
 def draw_labels(kind: str, taste: Floats, rng: Generator) -> NDArray[np.int8]:
     """Return the ratings or numbers of plays of rows (rows,)."""
     if kind == "ordinal":
-        labels = 1 + (rng.random((len(taste), 1)) < _beyond(taste)).sum(1)
-    else:
-        labels = rng.poisson(_rate(taste))
-    return labels.astype(np.int8)
+        grades: NDArray[np.int8] = (1 + (rng.random((len(taste), 1)) < _beyond(taste)).sum(1)).astype(np.int8)
+        return grades
+    return rng.poisson(_rate(taste)).astype(np.int8)
 
 
 def _beyond(taste: Floats) -> Floats:
