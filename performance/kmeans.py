@@ -35,9 +35,9 @@ from mtbench.inputs.interactions import collect_interactions, collect_rows
 from mtbench.registry import Registry
 from mtbench_datasets.planted import Planted, PlantedConfig
 from mtbench_inputs.macro import clusters
-from mtbench_inputs.macro.clusters import kmeans, of_length_one, renumbered
+from mtbench_inputs.macro.clusters import kmeans, renumber, scale_to_one
 from mtbench_inputs.macro.grouping import Grouping
-from mtbench_inputs.macro.scores import counted, merge, scores_of_combinations
+from mtbench_inputs.macro.scores import choose_tasks, merge, score_combinations
 from mtbench_inputs.macro_graph import MacroGraphConfig
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ def plain_warm_start(
         means = [np.average(vectors[before == number], axis=0, weights=weights[before == number]) for number in numbers]
         init = np.array([*means, *rng.choice(vectors, count - len(means))])
     model = KMeans(count, init=init, n_init=1 if before.any() else 10, random_state=0)
-    return renumbered(model.fit_predict(vectors, sample_weight=weights) + 1, before, count)
+    return renumber(model.fit_predict(vectors, sample_weight=weights) + 1, before, count)
 
 
 def fresh_starts(
     vectors: np.ndarray, weights: np.ndarray, before: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the clusters of vectors without a past, under the numbers before."""
-    return renumbered(kmeans(vectors, weights, np.zeros_like(before), count, rng), before, count)
+    return renumber(kmeans(vectors, weights, np.zeros_like(before), count, rng), before, count)
 
 
 WAYS: dict[str, Way] = {
@@ -104,9 +104,9 @@ def measure_inertia(vectors: np.ndarray, weights: np.ndarray, numbers: np.ndarra
 
 def make_snapshots(columns: Columns, config: MacroGraphConfig) -> tuple[Grouping, Iterator[sparse.csr_array]]:
     """Return what groups nodes, and the scores of one snapshot after another."""
-    events, tasks = collect_interactions(columns), counted(columns.schema.tasks, config.tasks)
+    events, tasks = collect_interactions(columns), choose_tasks(columns.schema.tasks, config.tasks)
     names = [columns.schema.tasks[task].name for task in tasks]
-    table = scores_of_combinations(config.scores, names, config.table, config.beta)
+    table = score_combinations(config.scores, names, config.table, config.beta)
     merged = merge(events, tasks, names, table)
     seen = (merged.seen_by(chunk) for chunk in range(events.chunks))
     matrices = (part.matrix(part.score, events.users, events.items) for part in seen)
@@ -158,8 +158,8 @@ def write_line(way: str, road: Sequence[Clustered], first: Sequence[Clustered]) 
 def make_hard_cases() -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
     """Return vectors, clusters before, and the number of clusters that there should be when 8 are asked for."""
     rng = np.random.default_rng(0)
-    few = of_length_one(rng.normal(size=(5, 6)).astype(np.float32))
-    many = of_length_one(rng.normal(size=(900, 6)).astype(np.float32))
+    few = scale_to_one(rng.normal(size=(5, 6)).astype(np.float32))
+    many = scale_to_one(rng.normal(size=(900, 6)).astype(np.float32))
     group = rng.integers(5, size=900)
     noise = 1e-7 * rng.normal(size=(900, 6)).astype(np.float32)
     return {

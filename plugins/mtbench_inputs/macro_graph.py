@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from mtbench import Input, InputReader, Ragged
 from mtbench_inputs.macro import edges
 from mtbench_inputs.macro.grouping import SIDES, Grouping, GroupingConfig
-from mtbench_inputs.macro.scores import Merged, Scores, counted, merge, scores_of_combinations
+from mtbench_inputs.macro.scores import Merged, Scores, choose_tasks, merge, score_combinations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -103,9 +103,9 @@ class MacroGraph(Input[MacroGraphConfig]):
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:
         """Write one table line per (snapshot, node) that a row needs, and the line of each row."""
         all_tasks = columns.schema.tasks
-        tasks = counted(all_tasks, self.config.tasks)
+        tasks = choose_tasks(all_tasks, self.config.tasks)
         names = [all_tasks[task].name for task in tasks]
-        scores = scores_of_combinations(self.config.scores, names, self.config.table, self.config.beta)
+        scores = score_combinations(self.config.scores, names, self.config.table, self.config.beta)
         merged = merge(events, tasks, names, scores)
         grouping = Grouping(self.config, events, rows, columns)
         sides = {}

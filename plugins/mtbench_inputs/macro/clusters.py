@@ -40,7 +40,7 @@ class Macro:
         return sparse.csr_array((ones, self.numbers[known] - 1, ends), shape=(len(known), self.count))
 
 
-def balanced(scores: sparse.csr_array) -> LinearOperator:
+def balance(scores: sparse.csr_array) -> LinearOperator:
     """Return the scores beyond what popularity explains, as a linear map (users, items).
 
     Scores S with sums a of users and b of items become ``(S - a b' / sum(a)) / sqrt((a + mean(a)) (b + mean(b))')``:
@@ -79,7 +79,7 @@ class Factors:
         return (users * values)[:, : self._rank], (items * values)[:, : self._rank]
 
 
-def of_length_one(vectors: np.ndarray) -> np.ndarray:
+def scale_to_one(vectors: np.ndarray) -> np.ndarray:
     """Return the vectors divided by their lengths; one that is all rounding error becomes zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     some = lengths > NOTHING * lengths.max(initial=0)
@@ -105,39 +105,39 @@ def kmeans(vectors: np.ndarray, weights: np.ndarray, before: np.ndarray, cluster
     if len(chosen) > SAMPLE:
         chosen = np.sort(rng.choice(chosen, SAMPLE, replace=False))
     own, mass = vectors[chosen], weights[chosen].astype(np.float32)
-    carried = _means(own, mass, Macro(before[chosen], clusters).one_hot())
-    points, mass = _distinct(own, mass)
+    carried = _average(own, mass, Macro(before[chosen], clusters).one_hot())
+    points, mass = _merge_alike(own, mass)
     count, seed = min(clusters, len(points)), int(rng.integers(2**31))
 
-    def fitted(init: str | np.ndarray, starts: int) -> KMeans:
+    def fit(init: str | np.ndarray, starts: int) -> KMeans:
         model = KMeans(count, init=init, n_init=starts, max_iter=LLOYD_STEPS, random_state=seed)
         return model.fit(points, sample_weight=mass)
 
     # sums that several threads share differ from run to run; a warning says that a cluster stayed empty, which it may
     with threadpool_limits(1, "openmp"), catch_warnings(action="ignore", category=ConvergenceWarning):
-        best = fitted("k-means++", FRESH_STARTS if len(carried) else FIRST_STARTS)
+        best = fit("k-means++", FRESH_STARTS if len(carried) else FIRST_STARTS)
         if len(carried):
             # where some are missing others come twice: the second is empty, so scikit-learn moves it to a far vector
-            warm = fitted(np.resize(carried, (count, carried.shape[1])), 1)
+            warm = fit(np.resize(carried, (count, carried.shape[1])), 1)
             best = warm if best.inertia_ >= BETTER * warm.inertia_ else best
         numbers = best.predict(vectors) + 1
-    return renumbered(numbers, before, clusters)
+    return renumber(numbers, before, clusters)
 
 
-def _means(vectors: np.ndarray, weights: np.ndarray, member: sparse.csr_array) -> np.ndarray:
+def _average(vectors: np.ndarray, weights: np.ndarray, member: sparse.csr_array) -> np.ndarray:
     """Return the weighted means of the vectors in each cluster that has any."""
     sums, totals = member.T @ (weights[:, None] * vectors), member.T @ weights
     means: np.ndarray = sums[totals > 0] / totals[totals > 0, None]
     return means
 
 
-def _distinct(vectors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _merge_alike(vectors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the vectors that differ by more than rounding, each once, and the sums of their weights."""
     _, first, index = np.unique(vectors.round(DECIMALS), axis=0, return_index=True, return_inverse=True)
     return vectors[first], np.bincount(index, weights)
 
 
-def renumbered(numbers: np.ndarray, before: np.ndarray, clusters: int) -> np.ndarray:
+def renumber(numbers: np.ndarray, before: np.ndarray, clusters: int) -> np.ndarray:
     """Return the clusters under the numbers that they share most nodes with; 0 stays 0."""
     pairs = (numbers > 0) & (before > 0)
     shared = np.zeros((clusters, clusters))

@@ -70,7 +70,7 @@ class Grouping:
     def _cut(self, scores: sparse.csr_array, side: str) -> np.ndarray:
         before = self.macro[side]
         part = clusters.metis(scores, before.count)[SIDES.index(side)]
-        return clusters.renumbered(part, before.numbers, before.count)
+        return clusters.renumber(part, before.numbers, before.count)
 
     def _cluster(self, scores: sparse.csr_array, vectors: dict[str, np.ndarray], side: str, chunk: int) -> np.ndarray:
         before = self.macro[side]
@@ -79,7 +79,7 @@ class Grouping:
         weights = np.where(strength[seen] >= self.config.threshold, 1, self.config.inactive_weight)
         rng = np.random.default_rng((self.config.seed, chunk, SIDES.index(side)))
         numbers = np.zeros_like(before.numbers)
-        unit = clusters.of_length_one(vectors[side][seen])
+        unit = clusters.scale_to_one(vectors[side][seen])
         numbers[seen] = clusters.kmeans(unit, weights, before.numbers[seen], before.count, rng)
         return numbers
 
@@ -89,7 +89,7 @@ class Grouping:
             return {"user": (scores @ self.macro["item"].one_hot()).toarray()}
         if "user" in self.fixed:
             return {"item": (scores.T @ self.macro["user"].one_hot()).toarray()}
-        matrix = clusters.balanced(scores) if self.config.degree_normalized else aslinearoperator(scores)
+        matrix = clusters.balance(scores) if self.config.degree_normalized else aslinearoperator(scores)
         return dict(zip(SIDES, self._factors.of(matrix), strict=True))
 
 

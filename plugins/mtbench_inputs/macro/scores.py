@@ -20,7 +20,7 @@ MOST_TASKS = 16
 NEVER = np.iinfo(np.int32).max
 
 
-def counted(tasks: Sequence[Task], names: Sequence[str]) -> list[int]:
+def choose_tasks(tasks: Sequence[Task], names: Sequence[str]) -> list[int]:
     """Return the positions of the tasks ``names``, or of all binary tasks, those whose labels are 0 and 1.
 
     Raises MTBenchError for a name that is no binary task, and for none or more than 16 tasks.
@@ -39,7 +39,7 @@ def counted(tasks: Sequence[Task], names: Sequence[str]) -> list[int]:
     return chosen
 
 
-def scores_of_combinations(scores: Scores, tasks: Sequence[str], table: Mapping[str, float], beta: float) -> np.ndarray:
+def score_combinations(scores: Scores, tasks: Sequence[str], table: Mapping[str, float], beta: float) -> np.ndarray:
     """Return the score of each combination of tasks, shape (2 ** tasks,); bit t of an index stands for task t.
 
     The rank of a combination, 0 for none, goes through a Box-Cox transform: ((rank + 1) ** beta - 1) / beta, and

@@ -13,14 +13,14 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from mtbench_inputs.macro.clusters import Factors, balanced, kmeans, of_length_one, renumbered
-from mtbench_inputs.macro.scores import scores_of_combinations
+from mtbench_inputs.macro.clusters import Factors, balance, kmeans, renumber, scale_to_one
+from mtbench_inputs.macro.scores import score_combinations
 
 TASKS = ("click", "favor", "buy")
 
 
 def score(done, scores="additive", beta=1.0, table=None):
-    every = scores_of_combinations(scores, TASKS, table or {}, beta)
+    every = score_combinations(scores, TASKS, table or {}, beta)
     return every[sum(1 << TASKS.index(task) for task in done)]
 
 
@@ -32,9 +32,9 @@ def test_lexicographic_scores_put_the_deeper_task_first():
     assert score(["favor", "buy"], "lexicographic") == pytest.approx(6)
     every = [set(some) for size in range(4) for some in combinations(TASKS, size)]
     by_depth = sorted(every, key=lambda done: ["buy" in done, "favor" in done, "click" in done])
-    found = [score(done, "lexicographic", 0.5) for done in by_depth]
-    assert found == sorted(found)
-    assert len(set(found)) == 8
+    scores = [score(done, "lexicographic", 0.5) for done in by_depth]
+    assert scores == sorted(scores)
+    assert len(set(scores)) == 8
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(1, 3), (0.5, 2 * (sqrt(4) - 1)), (0, log(4)), (-1, 1 - 1 / 4)])
@@ -55,7 +55,7 @@ def test_numbers_follow_the_overlap(seed, count, nodes):
     rng = np.random.default_rng(seed)
     before = rng.integers(count + 1, size=nodes)
     renamed = np.append(0, 1 + rng.permutation(count))[before]
-    assert (renumbered(renamed, before, count) == before).all()
+    assert (renumber(renamed, before, count) == before).all()
 
 
 def blobs(rng, nodes, count, noise):
@@ -77,10 +77,10 @@ def test_kmeans_fits_as_well_as_scikit_learn():
         rng = np.random.default_rng(seed)
         vectors, _ = blobs(rng, 400, 6, 0.7)
         weights = rng.uniform(0.5, 2, 400)
-        found = kmeans(vectors, weights, np.zeros(400, int), 6, rng)
+        numbers = kmeans(vectors, weights, np.zeros(400, int), 6, rng)
         oracle = KMeans(6, n_init=10, random_state=0).fit_predict(vectors, sample_weight=weights)
-        assert set(found) == set(range(1, 7))
-        assert inertia(vectors, weights, found) <= 1.03 * inertia(vectors, weights, oracle)
+        assert set(numbers) == set(range(1, 7))
+        assert inertia(vectors, weights, numbers) <= 1.03 * inertia(vectors, weights, oracle)
 
 
 def test_inactive_nodes_are_assigned_but_move_no_centroid():
@@ -103,14 +103,14 @@ def test_without_active_nodes_there_are_no_clusters():
 
 def test_there_are_no_more_clusters_than_different_vectors():
     vectors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    found = kmeans(vectors, np.ones(12), np.zeros(12, int), 8, np.random.default_rng(0))
-    assert len(np.unique(found)) == 3
-    assert all(len(np.unique(found[start : start + 4])) == 1 for start in (0, 4, 8))
+    numbers = kmeans(vectors, np.ones(12), np.zeros(12, int), 8, np.random.default_rng(0))
+    assert len(np.unique(numbers)) == 3
+    assert all(len(np.unique(numbers[start : start + 4])) == 1 for start in (0, 4, 8))
 
 
 def test_vectors_alike_up_to_rounding_are_one_vector_also_after_a_warm_start():
     rng = np.random.default_rng(0)
-    different = of_length_one(rng.normal(size=(5, 6)).astype(np.float32))
+    different = scale_to_one(rng.normal(size=(5, 6)).astype(np.float32))
     group = rng.integers(5, size=900)
     vectors = different[group] + 1e-7 * rng.normal(size=(900, 6)).astype(np.float32)
     for before in (np.zeros(900, int), 1 + (group > 2)):
@@ -119,7 +119,7 @@ def test_vectors_alike_up_to_rounding_are_one_vector_also_after_a_warm_start():
 
 
 def test_clusters_do_not_depend_on_the_number_of_threads():
-    vectors = of_length_one(np.random.default_rng(0).normal(size=(40_000, 8)).astype(np.float32))
+    vectors = scale_to_one(np.random.default_rng(0).normal(size=(40_000, 8)).astype(np.float32))
     weights = np.random.default_rng(1).uniform(0.5, 2, 40_000)
     numbers = []
     for threads in (1, 4):
@@ -133,9 +133,9 @@ def test_numbers_stay_when_a_new_group_appears():
     vectors, group = blobs(rng, 300, 4, 0.05)
     old = group < 3
     before = np.where(old, np.array([4, 2, 1, 0])[group], 0)
-    found = kmeans(vectors, np.ones(300), before, 4, rng)
-    assert (found[old] == before[old]).all()
-    assert (found[~old] == 3).all()
+    numbers = kmeans(vectors, np.ones(300), before, 4, rng)
+    assert (numbers[old] == before[old]).all()
+    assert (numbers[~old] == 3).all()
 
 
 def test_factors_are_those_of_a_singular_value_decomposition():
@@ -151,17 +151,17 @@ def test_factors_are_those_of_a_singular_value_decomposition():
 
 def test_scores_beyond_popularity_are_divided_by_the_roots_of_their_sums():
     dense = np.array([[1, 0, 3], [0, 0, 0], [2, 0, 5]], np.float32)
-    found = balanced(sparse.csr_array(dense)) @ np.eye(3, dtype=np.float32)
+    entries = balance(sparse.csr_array(dense)) @ np.eye(3, dtype=np.float32)
     mean = 11 / 2
-    assert found[0, 2] == pytest.approx((3 - 4 * 8 / 11) / sqrt((4 + mean) * (8 + mean)))
-    assert found[2, 0] == pytest.approx((2 - 7 * 3 / 11) / sqrt((7 + mean) * (3 + mean)))
-    assert not found[1].any()
-    assert not found[:, 1].any()
+    assert entries[0, 2] == pytest.approx((3 - 4 * 8 / 11) / sqrt((4 + mean) * (8 + mean)))
+    assert entries[2, 0] == pytest.approx((2 - 7 * 3 / 11) / sqrt((7 + mean) * (3 + mean)))
+    assert not entries[1].any()
+    assert not entries[:, 1].any()
 
 
 def test_popularity_alone_leaves_nothing():
     dense = np.outer([1, 2, 4], [3, 1, 5, 2]).astype(np.float32)
-    np.testing.assert_allclose(balanced(sparse.csr_array(dense)) @ np.eye(4, dtype=np.float32), 0, atol=1e-6)
+    np.testing.assert_allclose(balance(sparse.csr_array(dense)) @ np.eye(4, dtype=np.float32), 0, atol=1e-6)
 
 
 def test_weak_groups_are_found_among_nodes_of_uneven_popularity():
@@ -170,13 +170,13 @@ def test_weak_groups_are_found_among_nodes_of_uneven_popularity():
     often, popular = rng.pareto(2, 600) + 0.5, rng.pareto(2, 300) + 0.5
     rate = 0.02 * np.outer(often, popular) * np.where(group[:, None] == shelf, 2.2, 0.4)
     scores = sparse.csr_array(rng.poisson(rate).astype(np.float32))
-    users, items = Factors(300, 2, seed=0).of(balanced(scores))
+    users, items = Factors(300, 2, seed=0).of(balance(scores))
     for vectors, truth in ((users, group), (items, shelf)):
         seen = np.linalg.norm(vectors, axis=1) > 0
-        found = kmeans(of_length_one(vectors[seen]), np.ones(seen.sum()), np.zeros(seen.sum(), int), 3, rng)
-        assert adjusted_rand_score(truth[seen], found) > 0.5
+        numbers = kmeans(scale_to_one(vectors[seen]), np.ones(seen.sum()), np.zeros(seen.sum(), int), 3, rng)
+        assert adjusted_rand_score(truth[seen], numbers) > 0.5
 
 
 def test_vectors_of_rounding_errors_become_zero():
-    found = of_length_one(np.array([[3, 4], [1e-6, 0], [0, 0]], np.float32))
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [0, 0]], rtol=1e-6)
+    scaled = scale_to_one(np.array([[3, 4], [1e-6, 0], [0, 0]], np.float32))
+    np.testing.assert_allclose(scaled, [[0.6, 0.8], [0, 0], [0, 0]], rtol=1e-6)
