@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_GRADES = 100
 SPEED = 10.0
-"""Cut points move so much faster than the parameter behind them: a logit, the sum of many weights' steps, does so too."""
+"""Cut points move so much faster than the parameter behind them: logits do so too, which many weights move at once."""
 
 
 class Ordinal(Kind):
