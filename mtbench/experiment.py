@@ -10,12 +10,18 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator
 
 from mtbench.errors import MTBenchError
 from mtbench.overrides import apply_override
-from mtbench.schema import AnyComponent, Choice, FloatRange, IntRange, Name, Settings, Split
+from mtbench.schema import AnyComponent, Choice, FloatRange, IntRange, Name, Settings, Split, Task
 from mtbench.validation import parse_yaml, show_value, validate
 
 SMALL_BATCH, LARGE_BATCH, STEPS = 32, 2048, 64
 PLACEMENT = {"accelerator", "devices"}
 """Training settings that say where it runs, not what is computed; they lie outside a record's key."""
+
+
+def _describe_tasks(dataset: dict[str, Any]) -> None:
+    """Say in the JSON Schema what the tasks of a table are, with the kinds that are known."""
+    task = {"anyOf": [{"type": "string", "minLength": 1}, Task.model_json_schema()]}
+    dataset["properties"] = {"tasks": {"type": "array", "minItems": 1, "items": task}}
 
 
 class Training(Settings):
@@ -111,7 +117,9 @@ class Experiment(Settings):
     Since 0.1, stable.
     """
 
-    dataset: AnyComponent = Field(description="A dataset's name, or `{name: ..., setting: ...}`.")
+    dataset: AnyComponent = Field(
+        description="A dataset's name, or `{name: ..., setting: ...}`.", json_schema_extra=_describe_tasks
+    )
     models: tuple[AnyComponent, ...] = Field(min_length=1, description="Names, or `{name: ..., setting: ...}`.")
     seeds: Seeds = Field((0, 1, 2), description="A list of seeds, or how many: 3 stands for [0, 1, 2].")
     split: Split | None = Field(None, description="The dataset's own default unless given.")

@@ -75,11 +75,19 @@ def test_the_experiments_that_come_along_obey_it(schema, path):
 TINY = {"dataset": "planted", "models": ["mmoe"]}
 
 
+def test_it_lists_the_known_kinds_of_tasks(schema):
+    table = TINY | {"dataset": {"name": "table", "tasks": [{"name": "a", "kind": "count"}]}}
+    assert valid(table, schema, schema)
+    table["dataset"]["tasks"][0]["kind"] = "cont"
+    assert not valid(table, schema, schema)
+
+
 @pytest.mark.parametrize(
     "experiment",
     [
         TINY,
         {"dataset": {"name": "planted", "rows": 3}, "models": [{"name": "mmoe", "experts": 3}, "ple"]},
+        TINY | {"dataset": {"name": "table", "path": "t.csv", "tasks": ["a", {"name": "b", "kind": "ordinal"}]}},
         TINY | {"seeds": 3},
         TINY | {"seeds": [4, 5]},
         TINY | {"balancer": "equal", "split": None},

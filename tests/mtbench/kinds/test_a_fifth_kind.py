@@ -1,10 +1,12 @@
-"""A kind of task and a metric of somebody else's, in one file, go the whole road: run, comparison, page."""
+"""The kind of task and the metric on the page about plugins, one file, go the whole road: run, comparison, page."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,67 +15,8 @@ import yaml
 
 from mtbench.record.store import read
 
-PLUGIN = '''
-"""Durations and prices: positive numbers whose errors are relative."""
-
-from scipy.stats import kendalltau
-
-from mtbench import Kind, Metric, hookimpl, register_kind
-
-
-class PositiveReal(Kind):
-    """Gamma regression with a logarithmic link."""
-
-    metric = "order"
-    label = "a number above 0"
-    judged_as = ("regression",)
-
-    def allows(self, labels):
-        return super().allows(labels) & (labels > 0)
-
-    def fit(self, labels):
-        return {"mean": float(labels.mean()) if len(labels) else 1.0}
-
-    def loss(self, logits, labels, fits):
-        ratio = labels.clamp(min=1e-6) / self.predict(logits, fits)
-        return ratio - 1 - ratio.log()
-
-    def predict(self, logits, fits):
-        return logits.exp() * fits["mean"]
-
-    def admit(self, values, fit):
-        return values.clip(0.01 * fit["mean"])
-
-
-class Order(Metric):
-    """Share of pairs of rows in the right order, ties counted one half."""
-
-    higher_is_better = True
-    kinds = ("positive-real",)
-    chance = 0.5
-
-    def __init__(self):
-        super().__init__()
-        self.add_state("preds", [], dist_reduce_fx="cat")
-        self.add_state("target", [], dist_reduce_fx="cat")
-
-    def update(self, preds, target, indexes=None):
-        self.preds.append(preds)
-        self.target.append(target)
-
-    def compute(self):
-        preds, target = (self.preds[0].double(), self.target[0].double())
-        tau = 0.0 if len(preds.unique()) == 1 else kendalltau(preds, target).statistic
-        return preds.new_tensor((1 + tau) / 2)
-
-
-register_kind("positive-real", PositiveReal)
-
-
-@hookimpl
-def mtbench_metrics(register):
-    register("order", Order, default=True)
-'''
+PAGE = Path(__file__).parents[3] / "docs" / "plugins.md"
+PLUGIN = re.search(r"```python\n(# positive\.py\n.*?)```", PAGE.read_text(), re.DOTALL).group(1)
 EXPERIMENT = {
     "dataset": {
         "name": "table", "path": "visits.csv", "user": "user", "time": "time", "features": ["age", "page"],
@@ -157,3 +100,9 @@ def test_a_label_that_it_does_not_allow_is_named(done):
     ran = call("run", "experiment.yaml", "--plugin", "positive.py", "--set", "dataset.path=broken.csv")
     assert ran.returncode == 1
     assert "column 'minutes', row 7 (line 8): '-2' is no positive-real label; write a number above 0" in ran.stderr
+
+
+def test_editors_are_told_of_it(done):
+    _, call, _ = done
+    assert "positive-real" in call("schema", "--plugin", "positive.py").stdout
+    assert "positive-real" not in call("schema").stdout
