@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtbench.charts.plots import WIDE_LETTER, Bar, Plot, Text, framed
+from mtbench.charts.plots import WIDE_LETTER, Bar, Plot, PlotText, framed
 from mtbench.charts.scale import Scale
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ def draw_bars(
     x = Scale(0.0, longest or max(known, default=0.0) or 1.0, frame.left, frame.right)
     bars, texts = [], []
     if heading:
-        texts.append(Text(frame.left, 18, heading, "start"))
+        texts.append(PlotText(frame.left, 18, heading, "start"))
     for index, (name, share) in enumerate(shares.items()):
         middle = frame.top + ROW * (index + 0.5)
-        texts.append(Text(frame.left - 8, middle + 4, name, "end"))
+        texts.append(PlotText(frame.left - 8, middle + 4, name, "end"))
         if share is None:
-            texts.append(Text(frame.left + 6, middle + 4, "not available", "start"))
+            texts.append(PlotText(frame.left + 6, middle + 4, "not available", "start"))
             continue
         end = x.at(share)
         hue = "quiet" if told not in {None, name} else ""
         bars.append(Bar(middle, round(end - frame.left, 1), THICKNESS, f"{name}: {100 * share:.1f} %", hue))
-        texts.append(Text(end + 6, middle + 4, f"{100 * share:.0f} %", "start"))
+        texts.append(PlotText(end + 6, middle + 4, f"{100 * share:.0f} %", "start"))
     return Plot("", "", bars=bars, texts=texts, frame=frame)

@@ -69,7 +69,7 @@ class Bar(NamedTuple):
     hue: str = ""
 
 
-class Text(NamedTuple):
+class PlotText(NamedTuple):
     """Words in the picture; ``anchor`` says which end of them lies at ``x``."""
 
     x: float
@@ -91,7 +91,7 @@ class Plot(NamedTuple):
     marks: Sequence[Mark] = ()
     lines: Sequence[Line] = ()
     bars: Sequence[Bar] = ()
-    texts: Sequence[Text] = ()
+    texts: Sequence[PlotText] = ()
     frame: Frame = MIDDLE
     slanted: bool = False
 

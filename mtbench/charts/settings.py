@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mtbench.charts.plots import LETTER, WIDE_LETTER, Line, Mark, Plot, Text, framed, join, name_heat, name_series
+from mtbench.charts.plots import LETTER, WIDE_LETTER, Line, Mark, Plot, PlotText, framed, join, name_heat, name_series
 from mtbench.charts.scale import Scale, find_floor, fit
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ def draw_parallel(axes: Sequence[Axis], trials: Sequence[Tried]) -> Plot:
     across = Scale(0, max(1, len(axes) - 1), frame.left, frame.right)
     scales = [axis.span(frame.bottom, frame.top) for axis in axes]
     lines: list[Line] = []
-    texts: list[Text] = []
+    texts: list[PlotText] = []
     for index, (axis, scale, title) in enumerate(zip(axes, scales, words, strict=True)):
         x = across.at(index)
         lines.append(Line(f"M{x} {frame.bottom}V{frame.top}", axis.title, "quiet"))
-        texts += [Text(x, 14 + LINE * at, word) for at, word in enumerate(title)]
+        texts += [PlotText(x, 14 + LINE * at, word) for at, word in enumerate(title)]
         texts += _write_values(axis, scale, x)
     ordered = sorted(trials, key=lambda trial: trial.score)
     low, high = _span([trial.score for trial in ordered])
@@ -122,12 +122,12 @@ def draw_parallel(axes: Sequence[Axis], trials: Sequence[Tried]) -> Plot:
     return Plot("", "", marks=marks, lines=lines, texts=texts, frame=frame)
 
 
-def _write_values(axis: Axis, scale: Scale, x: float) -> list[Text]:
+def _write_values(axis: Axis, scale: Scale, x: float) -> list[PlotText]:
     """Return the texts of a vertical axis: its choices at its right, or its ends below and above it."""
     if 0 < len(axis.choices) <= MOST_CHOICES:
-        return [Text(x + 7, scale.at(at) + 4, _cut(text), "start") for at, text in enumerate(axis.choices)]
+        return [PlotText(x + 7, scale.at(at) + 4, _cut(text), "start") for at, text in enumerate(axis.choices)]
     low, high = (axis.choices[0], axis.choices[-1]) if axis.choices else (f"{axis.low:.4g}", f"{axis.high:.4g}")
-    return [Text(x, scale.at(axis.low) + 17, _cut(low)), Text(x, scale.at(axis.high) - 9, _cut(high))]
+    return [PlotText(x, scale.at(axis.low) + 17, _cut(low)), PlotText(x, scale.at(axis.high) - 9, _cut(high))]
 
 
 def _span(scores: Sequence[float]) -> tuple[float, float]:

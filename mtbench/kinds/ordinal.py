@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 MOST_GRADES = 100
 SPEED = 10.0
-<<<<<<< HEAD
-"""Cut points move so much faster than the parameter behind them: so do logits, the sums of many weights' steps."""
-=======
 """Cut points move so much faster than the parameter behind them: logits do so too, which many weights move at once."""
->>>>>>> kinds
 
 
 class Ordinal(Kind):
