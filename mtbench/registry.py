@@ -104,6 +104,7 @@ class Registry:
         self.files: list[Path] = []
         self.problems: list[str] = []
         self._registrations: dict[PluginKind, dict[str, Registration]] = {kind: {} for kind in PLUGIN_KINDS}
+        self._provenances: dict[tuple[PluginKind, str], Provenance] = {}
         self._manager = pluggy.PluginManager("mtbench")
         self._manager.add_hookspecs(hookspecs)
         if os.environ.get("MTBENCH_TRACE_PLUGINS", "0") not in {"", "0"}:
@@ -229,10 +230,14 @@ class Registry:
         return cls(k=int(name.rpartition("@")[2]))
 
     def provenance(self, kind: PluginKind, name: str) -> Provenance:
-        """Return whose code stands behind a name, hashed as it is on disk now."""
-        distribution = self.registration(kind, name).plugin.distribution
-        module = self.resolve(kind, name).__module__
-        return provenance.Provenance(distribution=distribution, sha256=provenance.hash_plugin(module, distribution))
+        """Return whose code stands behind a name, hashed as it was on disk when this registry was first asked."""
+        if (kind, name) not in self._provenances:
+            distribution = self.registration(kind, name).plugin.distribution
+            module = self.resolve(kind, name).__module__
+            self._provenances[kind, name] = provenance.Provenance(
+                distribution=distribution, sha256=provenance.hash_plugin(module, distribution)
+            )
+        return self._provenances[kind, name]
 
     def summary(self, kind: PluginKind, name: str) -> str:
         """Return the first line of the class's docstring without importing it; empty if there is none to be found."""

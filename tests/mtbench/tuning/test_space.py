@@ -24,7 +24,7 @@ def planned(**content):
 
 
 def space(model, index=0, **content):
-    return make_space(planned(models=[model], **content), index, ROWS, "e.yaml")
+    return make_space(planned(models=[model], **content), REGISTRY, index, ROWS, "e.yaml")
 
 
 def ranges(found):
@@ -34,7 +34,7 @@ def ranges(found):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_first_trial_of_a_model_has_its_default_settings(name):
     plan = planned(models=[name])
-    found = make_space(plan, 0, ROWS, "e.yaml")
+    found = make_space(plan, REGISTRY, 0, ROWS, "e.yaml")
     again = make_plan(apply_settings(plan.experiment, 0, found.values(found.defaults())), REGISTRY)
     assert again.models == plan.models
     if any(each.name.startswith("training.") for each in found.dimensions):
@@ -45,7 +45,7 @@ def test_the_first_trial_of_a_model_has_its_default_settings(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_whatever_is_drawn_is_an_experiment(name):
     plan = planned(models=[name])
-    found = make_space(plan, 0, ROWS, "e.yaml")
+    found = make_space(plan, REGISTRY, 0, ROWS, "e.yaml")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(20):
         trial = study.ask()
@@ -79,7 +79,7 @@ def test_a_reference_has_neither_training_nor_balancer():
 
 
 def test_a_range_is_made_wide_enough_for_its_default():
-    small = make_space(planned(models=["mmoe"]), 0, 5000, "e.yaml")
+    small = make_space(planned(models=["mmoe"]), REGISTRY, 0, 5000, "e.yaml")
     assert ranges(small)["training.batch_size"] == IntRange(78, 8192, log=True)
     assert small.defaults()["training.batch_size"] == 78
 
@@ -95,7 +95,7 @@ def test_the_file_changes_ranges_and_adds_settings():
     }
     plan = planned(models=["mmoe", "ple"], sweep={"space": asked})
     check_keys(plan, "e.yaml")
-    mmoe, ple = (make_space(plan, index, ROWS, "e.yaml") for index in (0, 1))
+    mmoe, ple = (make_space(plan, REGISTRY, index, ROWS, "e.yaml") for index in (0, 1))
     found = ranges(mmoe)
     assert found["model.tower_layers"] == Choice(([32], [64, 32]))
     assert found["model.experts"] == IntRange(4, 12)
@@ -127,13 +127,13 @@ def test_the_file_changes_ranges_and_adds_settings():
 def test_a_space_that_does_not_fit_is_refused(asked, message):
     plan = planned(models=["mmoe"], sweep={"space": asked})
     if message is None:  # a value that the setting does not allow is left out
-        found = make_space(plan, 0, ROWS, "e.yaml")
+        found = make_space(plan, REGISTRY, 0, ROWS, "e.yaml")
         assert "model.experts" not in ranges(found)
         assert "model.experts -1: " in found.left_out[0]
         return
     with pytest.raises(MTBenchError, match=message):  # noqa: PT012 - either may find it
         check_keys(plan, "e.yaml")
-        make_space(plan, 0, ROWS, "e.yaml")
+        make_space(plan, REGISTRY, 0, ROWS, "e.yaml")
 
 
 def test_a_value_whose_package_is_missing_is_left_out(monkeypatch):

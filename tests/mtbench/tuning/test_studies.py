@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -298,9 +299,24 @@ def test_a_study_made_of_something_else_is_refused_with_the_differences(tmp_path
     assert str(caught.value).splitlines()[1:] == [
         "  data.sha256: then 'aa', now 'bb'",
         "  space.x.high: then 1.0, now 2.0",
-        "  seed.0: then nothing, now 1",
     ]
     assert "'s/m'" in str(caught.value)
+
+
+def test_what_only_later_code_knows_is_no_change_and_changed_code_is_named():
+    before = {
+        "engine": {"distribution": "mtbench", "sha256": "aa"},
+        "model": {"name": "ple", "provenance": {"distribution": "mtbench", "sha256": "bb"}},
+        "metrics": {"auc": {"provenance": {"sha256": "cc"}}},
+    }
+    now = json.loads(json.dumps(before)) | {"later": 1}
+    assert list_changes(before, now) == []
+    now["engine"]["sha256"] = now["model"]["provenance"]["sha256"] = now["metrics"]["auc"]["provenance"]["sha256"] = "d"
+    assert list_changes(before, now) == [
+        "  the code of the engine: then 'aa', now 'd'",
+        "  the code of model ple: then 'bb', now 'd'",
+        "  the code of metrics auc: then 'cc', now 'd'",
+    ]
 
 
 def test_many_differences_are_cut_short():
