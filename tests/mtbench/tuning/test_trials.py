@@ -156,7 +156,7 @@ def test_a_worker_whose_data_or_code_differ_is_refused(begin, tmp_path, dial):
     _, [study] = begin()
     text = dial.read_text()
     dial.write_text(text.replace("0.5 + 4", "0.5 + 5"))
-    with pytest.raises(MTBenchError, match=r"made of something else(.|\n)*model.provenance.sha256: then '\w+\.{3}"):
+    with pytest.raises(MTBenchError, match=r"made of something else(.|\n)*the code of model dial: then '\w+\.{3}"):
         work("test", str(study.place), tmp_path)
     dial.write_text(text)
     assert work("test", str(study.place), tmp_path) == 4
