@@ -39,7 +39,7 @@ def test_the_first_trial_of_a_model_has_its_default_settings(name):
     assert again.models == plan.models
     if any(each.name.startswith("training.") for each in found.dimensions):
         assert again.experiment.training == plan.experiment.training.for_rows(ROWS)
-    assert again.experiment.balancer == plan.experiment.balancer
+    assert again.balancer.name == plan.balancer.name
 
 
 @pytest.mark.parametrize("name", MODELS)
