@@ -22,7 +22,8 @@ _CUTS = np.array([-5.0, -1.5, 1.5, 5.0])
 def expect(kind: str, taste: Floats) -> Floats:
     """Return the mean ratings or numbers of plays of rows (rows,).
 
-    For a taste u, a rating is above k with probability sigmoid(4 u - c_k), the cut points being -5, -1.5, 1.5 and 5; plays come from a Poisson distribution with rate exp(u / 2).
+    For a taste u, a rating is above k with probability sigmoid(4 u - c_k), the cut points being -5, -1.5, 1.5 and 5;
+    plays come from a Poisson distribution with rate exp(u / 2).
     """
     mean: Floats = 1 + _beyond(taste).sum(1) if kind == "ordinal" else _rate(taste)
     return mean
