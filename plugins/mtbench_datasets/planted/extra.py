@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 EXTRA = {"ordinal": "rating", "count": "plays"}
 """Kind -> the task that is of it."""
 
-_CUTS = np.array([-2.5, -0.8, 0.8, 2.5])
+_CUTS = np.array([-5.0, -1.5, 1.5, 5.0])
 
 
 def expect(kind: str, taste: Floats) -> Floats:
     """Return the mean ratings or numbers of plays of rows (rows,).
 
-    For a taste u, a rating is above k with probability sigmoid(2 u - c_k), the cut points being -2.5, -0.8, 0.8 and
-    2.5; plays come from a Poisson distribution with rate exp(u / 2).
+    For a taste u, a rating is above k with probability sigmoid(4 u - c_k), the cut points being -5, -1.5, 1.5 and 5;
+    plays come from a Poisson distribution with rate exp(u / 2).
     """
     mean: Floats = 1 + _beyond(taste).sum(1) if kind == "ordinal" else _rate(taste)
     return mean
@@ -38,7 +38,7 @@ def draw_labels(kind: str, taste: Floats, rng: Generator) -> NDArray[np.int8]:
 
 
 def _beyond(taste: Floats) -> Floats:
-    beyond: Floats = expit(2 * taste[:, None] - _CUTS)
+    beyond: Floats = expit(4 * taste[:, None] - _CUTS)
     return beyond
 
 
