@@ -64,7 +64,8 @@ def test_a_release_puts_the_fragments_above_what_was_there(project):
     assert written.endswith(after)
     section = written.removeprefix(f"{before}{MARK}").removesuffix(after)
     assert "\n## 98.7.6 (2025-04-01)\n" in section
-    assert "### Other values\n\n- `auc` counts ties.\n" in section
+    other_values = section.partition("\n### Other values\n")[2].partition("\n### ")[0]
+    assert "\n- `auc` counts ties.\n" in other_values
     assert "### Fixed\n\n- Ties have\n  half a rank. (#12)\n" in section
     assert fragments(project) == []
 
