@@ -10,7 +10,7 @@ from mtbench.tuning.studies import Storage
 from mtbench.tuning.sweep import make_studies
 from mtbench.tuning.trials import SweepPlan
 
-PATIENCE = 180
+PATIENCE = 300
 """Seconds that other processes get to do what a test waits for; no test says how fast they are."""
 
 DIAL = '''
