@@ -44,8 +44,9 @@ def hash_plugin(module: str, distribution: str) -> str:
     return _hash_modules(_follow_imports(module, packages - {CORE}))
 
 
+@cache
 def find_engine() -> Provenance:
-    """Return the provenance of the core's code that can change a number."""
+    """Return the provenance of the core's code that can change a number, as it was on disk when first asked."""
     root = Path(__file__).parent
     paths = [
         path for name in ENGINE for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))
@@ -120,7 +121,7 @@ def _follow_imports(module: str, packages: Collection[str]) -> list[tuple[str, P
         paths[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         imported = _list_imports(ast.parse(path.read_bytes()), package)
-        waiting += [one for one in imported if any(f"{one}.".startswith(f"{package}.") for package in packages)]
+        waiting += [one for one in imported if any(f"{one}.".startswith(f"{own}.") for own in packages)]
     # a single file is known by its name, not by the module that was made for it
     return [(name if "." in name else path.name, path) for name, path in paths.items()]
 
@@ -147,7 +148,7 @@ def _find_source(module: str) -> Path | None:
     """Return the path of a module's source, None where there is no such module or it has none."""
     loaded = getattr(sys.modules.get(module), "__file__", None)
     try:
-        origin = loaded or find_spec(module).origin
+        origin = loaded or _find_spec(module).origin
     except (ImportError, ValueError, AttributeError, AssertionError):
         return None
     return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None
@@ -175,7 +176,7 @@ def _find_outermost(module: str) -> str:
 def read_docstring(module: str, qualname: str) -> str | None:
     """Read a class's docstring from the source, that of another module where this one imports the class from there."""
     try:
-        spec = find_spec(module)
+        spec = _find_spec(module)
         source = spec.loader.get_source(module)  # type: ignore[union-attr]
         node: ast.AST = ast.parse(source)
         first, *rest = qualname.split(".")
@@ -193,7 +194,7 @@ def read_docstring(module: str, qualname: str) -> str | None:
         return None
 
 
-def find_spec(module: str) -> ModuleSpec:
+def _find_spec(module: str) -> ModuleSpec:
     """Find a module without importing its parents, which importlib.util.find_spec would do."""
     parts = module.split(".")
     spec = importlib.util.find_spec(parts[0])

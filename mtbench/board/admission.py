@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mtbench.evaluation.evaluate import Results
     from mtbench.provenance import Provenance
     from mtbench.record.form import Record
-    from mtbench.registry import PluginKind, Registry
+    from mtbench.registry import Registry
 
 SAME_PLATFORM = ("platform", "machine", "python", "torch", "numpy")
 """What of two environments must be equal for metrics of the same predictions to have the same bits."""
@@ -212,17 +212,10 @@ def read_groups(board: Path) -> list[Group]:
 def find_unknown_code(record: Record, registry: Registry) -> list[str]:
     """Return which code of the record is not the code here, by distribution, version and hash."""
     recipe, versions = record.recipe, record.measured.versions
-    parts: list[tuple[PluginKind, str, Provenance]] = [
-        ("dataset", recipe.dataset.name, recipe.dataset.provenance),
-        ("model", recipe.model.name, recipe.model.provenance),
-        *([("balancer", recipe.balancer.name, recipe.balancer.provenance)] if recipe.balancer else []),  # type: ignore[list-item]
-        *(("input", one.name, one.provenance) for one in (*recipe.inputs.asked, *recipe.inputs.pooled)),
-        *(("metric", name, metric.provenance) for name, metric in recipe.metrics.items()),
-    ]
     names: dict[Provenance, list[str]] = {}
     if recipe.engine is not None and recipe.engine != find_engine():
         names[recipe.engine] = ["the engine"]
-    for kind, name, provenance in parts:
+    for kind, name, provenance in recipe.code:
         try:
             here = registry.provenance(kind, name)
         except MTBenchError:

@@ -76,6 +76,10 @@ class Columns:
         labels: np.ndarray = self._read("labels")[train, column][known].astype(np.float64)
         return labels
 
+    def constants(self) -> list[float]:
+        """Return the prediction of one who knows the training labels alone, by task."""
+        return [find_kind(task.kind).constant(self.training_labels(task.name)) for task in self.schema.tasks]
+
     @cached_property
     def spec(self) -> DataSpec:
         """What a model is built for, with what the kind of each task learns from the labels of training rows."""

@@ -5,10 +5,10 @@ Finding a kind loads neither torch nor pandas.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mtbench.errors import MTBenchError, suggest
+from mtbench.loading import import_target
 
 if TYPE_CHECKING:
     from mtbench.kinds.kind import Kind
@@ -50,6 +50,5 @@ def find_kind(name: str) -> Kind:
         raise MTBenchError(f"there is no kind of task '{name}'{suggest(name, _targets)}; known kinds: {known}")
     target = _targets[name]
     if isinstance(target, str):
-        module, _, cls = target.partition(":")
-        target = getattr(importlib.import_module(module), cls)
+        target = cast("type[Kind]", import_target(target))
     return target(name)

@@ -47,13 +47,13 @@ class Targets(nn.Module):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each label, shape (rows, tasks); where labels do not count, it is finite."""
-        return self._joined([group.loss(*parts) for group, *parts in self._divided(_plain(outputs), labels)])
+        return self._join([group.loss(*parts) for group, *parts in self._divide(_lay_out(outputs), labels)])
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the expected labels, shape (rows, tasks): probabilities, or values in the unit of the label."""
-        return self._joined([group.predict(*parts) for group, *parts in self._divided(_plain(outputs))])
+        return self._join([group.predict(*parts) for group, *parts in self._divide(_lay_out(outputs))])
 
-    def _divided(self, *parts: Tensor) -> Sequence[tuple[Any, ...]]:
+    def _divide(self, *parts: Tensor) -> Sequence[tuple[Any, ...]]:
         if len(self.groups) == 1:
             return [(self.groups[0], *parts)]
         columns = [self.get_buffer(f"columns_{at}") for at in range(len(self.groups))]
@@ -62,11 +62,11 @@ class Targets(nn.Module):
             for group, own in zip(self.groups, columns, strict=True)
         ]
 
-    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+    def _join(self, parts: Sequence[Tensor]) -> Tensor:
         return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1).index_select(1, self.back)
 
 
-def _plain(outputs: Tensor) -> Tensor:
+def _lay_out(outputs: Tensor) -> Tensor:
     """Return logits row by row, in single precision: half of it would make ties of near predictions."""
     return outputs.float().contiguous()
 

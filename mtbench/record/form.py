@@ -14,6 +14,8 @@ from mtbench.schema import Task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mtbench.registry import PluginKind
+
 NAME_DIGITS = 16
 
 
@@ -176,6 +178,18 @@ class Recipe(Part):
     seeds: list[int]
     budget: Budget = Budget()
     benchmark: BenchmarkPart | None = None
+
+    @property
+    def code(self) -> list[tuple[PluginKind, str, Provenance]]:
+        """Whose code it needs of plugins: kind, name and provenance of each."""
+        inputs = [*self.inputs.asked, *self.inputs.pooled]
+        parts: list[tuple[PluginKind, PluginPart]] = [("dataset", self.dataset), ("model", self.model)]
+        parts += [("input", part) for part in inputs]
+        if self.balancer is not None:
+            parts.append(("balancer", self.balancer))
+        code = [(kind, part.name, part.provenance) for kind, part in parts]
+        code += [("metric", name, metric.provenance) for name, metric in self.metrics.items()]
+        return code
 
     @property
     def key(self) -> str:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mtbench.registry import PluginKind
 
 DEFAULT = Budget()
-UNKNOWN = ("", "")
 
 
 def make_recipe(
@@ -88,33 +87,21 @@ def make_recipe(
     )
 
 
-def find_code(recipe: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return whose code a recipe in JSON needs, by what it is: distribution and sha256."""
-    parts = [("dataset", recipe["dataset"]), ("model", recipe["model"])]
-    parts += [("input", one) for one in (*recipe["inputs"]["asked"], *recipe["inputs"]["pooled"])]
-    parts += [("metric", {"name": name} | metric) for name, metric in recipe["metrics"].items()]
-    if recipe["balancer"]:
-        parts.append(("balancer", recipe["balancer"]))
-    code = {f"{kind} {part['name']}": part["provenance"] for kind, part in parts}
-    if recipe["engine"]:
-        code = {"the engine": recipe["engine"]} | code
-    return {name: (provenance["distribution"], provenance["sha256"]) for name, provenance in code.items()}
-
-
-def list_code_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return by name whose code is another in two recipes in JSON."""
-    old, new = find_code(before), find_code(now)
-    return [name for name in new if old.get(name, UNKNOWN) != new[name]]
+def list_code_changes(before: Recipe, now: Recipe) -> list[str]:
+    """Return by name whose code is another in two recipes."""
+    engine = ["the engine"] if before.engine != now.engine else []
+    old = {(kind, name): provenance for kind, name, provenance in before.code}
+    return engine + [f"{kind} {name}" for kind, name, provenance in now.code if old.get((kind, name)) != provenance]
 
 
 def find_other_code(folder: Path, recipe: Recipe) -> tuple[Path, list[str]] | None:
     """Return the record of a folder that differs from a recipe in code alone, in the least, and by name in which."""
-    now = recipe.model_dump(mode="json")
-    others = []
-    for record, path in store.read_all(folder)[0]:
-        before = record.recipe.model_dump(mode="json")
-        if _without_code(before) == _without_code(now):
-            others.append((path, list_code_changes(before, now)))
+    wanted = _without_code(recipe.model_dump(mode="json"))
+    others = [
+        (path, list_code_changes(record.recipe, recipe))
+        for record, path in store.read_all(folder)[0]
+        if _without_code(record.recipe.model_dump(mode="json")) == wanted
+    ]
     return min(others, key=lambda other: (len(other[1]), other[0].name), default=None)
 
 

@@ -18,9 +18,8 @@ from mtbench.errors import BusyError, MTBenchError
 from mtbench.evaluation import evaluate, predictions
 from mtbench.experiment import load_experiment, name_source
 from mtbench.files import hash_file
-from mtbench.kinds import find_kind
 from mtbench.plan import make_plan
-from mtbench.provenance import find_versions
+from mtbench.provenance import CORE, find_versions
 from mtbench.record import store
 from mtbench.record.form import NAME_DIGITS, Measured, Predictions, Record
 from mtbench.record.store import Written
@@ -28,7 +27,7 @@ from mtbench.registry import Registry
 from mtbench.training import efficiency
 from mtbench.training.display import RunDisplay
 from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
-from mtbench.training.recipe import DEFAULT, find_code, find_other_code, make_recipe
+from mtbench.training.recipe import DEFAULT, find_other_code, make_recipe
 from mtbench.training.scoring import Scorer
 from mtbench.training.trainers import make_trainer
 
@@ -211,15 +210,11 @@ class _ModelRun:
     def _judge_bounds(self, test: SplitRows) -> dict[str, Any]:
         """Judge the constant predictor and, where the truth is known, the best possible ones."""
         valid, bounds = self.columns.valid, {}
-        constants = [
-            find_kind(task.kind).constant(self.columns.training_labels(task.name)) for task in self.plan.schema.tasks
-        ]
+        constants = np.array(self.columns.constants(), np.float32)
         for kind in ("constant", "optimum", "reachable"):
             tables = []
             for split, rows in (("valid", valid), ("test", test)):
-                values = self.columns.bound(kind, rows)
-                if kind == "constant":
-                    values = np.tile(np.array(constants, np.float32), (len(rows), 1))
+                values = np.tile(constants, (len(rows), 1)) if kind == "constant" else self.columns.bound(kind, rows)
                 if values is not None:
                     tables.append(self._make_table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
             if tables:
@@ -235,7 +230,7 @@ class _ModelRun:
             environment=efficiency.describe_environment(
                 (*self.model.cls.packages, *(self.plan.balancer.balancer.packages if self.recipe.balancer else ()))
             ),
-            versions=find_versions(name for name, _ in find_code(self.recipe.model_dump(mode="json")).values()),
+            versions=find_versions((CORE, *(provenance.distribution for _, _, provenance in self.recipe.code))),
             **self.trainer.measure_cost(trained[self.recipe.seeds[0]], batch)._asdict(),
             seconds=sum(sum(run.seconds) for run in runs.values()),
             seeds=runs,

@@ -10,7 +10,6 @@ from mtbench.errors import MTBenchError
 from mtbench.evaluation.evaluate import best, score
 from mtbench.evaluation.improvement import compute_improvement
 from mtbench.evaluation.metric import UndefinedMetricError
-from mtbench.kinds import find_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +41,7 @@ class Scorer:
         self.labels, self.mask = valid.labels.numpy(), valid.mask.numpy() > 0
         self.users = columns.users(valid)
         self.constant = {}
-        for column, task in enumerate(self.tasks):
-            value = find_kind(task.kind).constant(columns.training_labels(task.name))
+        for column, (task, value) in enumerate(zip(self.tasks, columns.constants(), strict=True)):
             constant = self._score(task, column, np.full(len(self.labels), value, np.float32))
             if constant == best(self.metrics[task.name]):
                 raise MTBenchError(
