@@ -20,7 +20,7 @@ from pictures import write_picture
 from rich.progress import track
 from sheets import Sheet, publish
 
-from mtbench.charts.plots import LINE_HEIGHT, Line, Mark, Plot, Text, framed, join
+from mtbench.charts.plots import LINE_HEIGHT, Line, Mark, Plot, PlotText, framed, join
 from mtbench.charts.scale import fit
 from mtbench.model import MultiTaskModel
 from mtbench.registry import Registry
@@ -127,7 +127,7 @@ def draw_growth(results: Sequence[dict[str, Any]]) -> Plot:
     last = sorted((y.at(curve[-1][1]), name) for name, curve in curves.items())[::-1]
     heights = accumulate((height for height, _ in last), lambda below, own: min(own, below - LINE_HEIGHT))
     beside = x.at(counts[-1]) + 10
-    texts = [Text(beside, height + 4, name, "start") for height, (_, name) in zip(heights, last, strict=True)]
+    texts = [PlotText(beside, height + 4, name, "start") for height, (_, name) in zip(heights, last, strict=True)]
     powers = [2**power for power in range(-3, 10) if y.low <= math.log10(2**power) <= y.high]
     return Plot(
         "tasks",

@@ -11,7 +11,7 @@ from mtbench import provenance
 from mtbench.errors import MTBenchError
 from mtbench.registry import Registry
 
-ROOT = Path(provenance.__file__).parent
+ROOT = Path(__file__).parents[2] / "mtbench"
 MODEL = '''\
 """A launcher."""
 

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import mtbench
-
-ROOT = Path(mtbench.__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 RUN = (
     "import mtbench\n"
     "data = {'name': 'planted', 'rows': 1500, 'users': 60, 'items': 30}\n"
