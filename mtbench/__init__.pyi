@@ -3,9 +3,11 @@ from .data.batches import Ragged as Ragged
 from .data.columns import Columns as Columns
 from .data.dataset import Dataset as Dataset
 from .data.dataset import DatasetConfig as DatasetConfig
+from .data.mapped import map_array as map_array
 from .data.rows import SplitRows as SplitRows
 from .data.scratch import ArrayFile as ArrayFile
 from .data.sources import Source as Source
+from .errors import ModelsError as ModelsError
 from .errors import MTBenchError as MTBenchError
 from .errors import suggest as suggest
 from .evaluation.metric import Metric as Metric

@@ -8,7 +8,9 @@ import importlib.util
 import os
 import re
 import sys
+import sysconfig
 import traceback
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 _MACHINERY = (
     "<frozen", __file__, str(Path(__file__).with_name("registry.py")), *pluggy.__path__, *importlib.__path__,
 )  # fmt: skip
+
+
+_CORE = Path(__file__).parent
+LONGEST_MESSAGE = 300
+LINES = 3
 
 
 def import_target(target: str) -> Any:
@@ -63,6 +70,31 @@ def explain_failure(error: BaseException) -> str:
         places.append((error.filename, error.lineno))
     places = [place for place in places if not place[0].startswith(_MACHINERY)]
     return " ".join(message.split()) + (f" ({places[-1][0]}:{places[-1][1]})" if places else "")
+
+
+def describe_crash(error: BaseException) -> str:
+    """Return type and message of an error on one line, and below it the last lines of plugins on the way to it."""
+    if isinstance(error, MTBenchError):
+        return str(error)
+    message = " ".join(str(error).split())[:LONGEST_MESSAGE]
+    lines = [
+        f"  {frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _is_of_plugin(Path(frame.filename))
+    ]
+    return "\n".join([": ".join(filter(None, (type(error).__name__, message))), *lines[-LINES:]])
+
+
+def _is_of_plugin(file: Path) -> bool:
+    """Return whether a file is neither of the core, nor of Python, nor of an installed package without plugins."""
+    if _CORE in file.parents or file.name.startswith("<"):
+        return False
+    for name in ("purelib", "platlib"):
+        folder = Path(sysconfig.get_path(name))
+        if folder in file.parents:
+            package = file.relative_to(folder).parts[0].removesuffix(".py")
+            return package in {point.module.partition(".")[0] for point in metadata.entry_points(group="mtbench")}
+    return Path(sysconfig.get_path("stdlib")) not in file.parents
 
 
 def trace_call(hook: str, implementations: Sequence[HookImpl], arguments: Mapping[str, object]) -> None:

@@ -239,3 +239,12 @@ def _check_split(split: Split, schema: Schema, name: str) -> None:
 
 def _kinds(metric: Metric) -> Sequence[str]:
     return getattr(metric, "kinds", (DEFAULT,))
+
+
+def label_models(models: Sequence[Component]) -> list[str]:
+    """Return a name for each model that no other has: its own, with a number from the second on."""
+    names = [model.name for model in models]
+    return [
+        name if (before := names[:index].count(name)) == 0 else f"{name}-{before + 1}"
+        for index, name in enumerate(names)
+    ]

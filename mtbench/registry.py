@@ -114,7 +114,8 @@ class Registry:
     def load(cls, files: Sequence[Path] = (), *, check: bool = True) -> Registry:
         """Load the installed plugins, then the single files given here and in ``MTBENCH_PLUGINS``.
 
-        Warns about broken plugins and raises MTBenchError for the registry's problems unless ``check`` is off.
+        Warns about broken plugins that are installed, and raises MTBenchError for files that do not load and for the
+        registry's other problems, unless ``check`` is off.
         """
         registry = cls()
         points = {(_read_owner(point), point.value): point for point in metadata.entry_points(group="mtbench")}
@@ -125,8 +126,10 @@ class Registry:
             if path.suffix == ".py" and path.is_file():
                 registry.files.append(path)
                 registry._add(Plugin(str(path), path.name, None), partial(import_file, path))
+                problem = f"does not load: {registry.plugins[-1].error}" if registry.plugins[-1].error else ""
             else:
                 problem = "is no Python file" if path.exists() else "does not exist"
+            if problem:
                 registry.problems.append(f"plugin file {path} {problem}; check --plugin and MTBENCH_PLUGINS")
         if check:
             registry.check()
@@ -138,11 +141,11 @@ class Registry:
         return [plugin for plugin in self.plugins if plugin.error]
 
     def check(self) -> None:
-        """Warn about broken plugins, each once in a process; raise MTBenchError if there are problems."""
-        for plugin in self.broken:
-            warnings.warn(f"plugin {plugin} is broken and was skipped: {plugin.error}", PluginWarning, stacklevel=1)
+        """Warn about broken installed plugins, each once in a process; raise MTBenchError if there are problems."""
         if self.problems:
             raise MTBenchError("\n".join(self.problems))
+        for plugin in self.broken:
+            warnings.warn(f"plugin {plugin} is broken and was skipped: {plugin.error}", PluginWarning, stacklevel=1)
 
     def registrations(self, kind: PluginKind) -> list[Registration]:
         """Return what is registered as ``kind``, by name."""

@@ -133,7 +133,7 @@ def compare(group: Group, resamples: Mapping[str, Resamples], by_record: Mapping
 def _make_rows(
     group: Group, table: MetricTable, standings: Standings, by_record: Mapping[str, Sequence[Check]], notes: Notes
 ) -> list[Row]:
-    apart = _tell_rows_apart(group.records)
+    apart = _tell_rows_apart(group)
     stems = [path.stem for _, path in group.written]
     rows = []
     intervals = {
@@ -173,8 +173,9 @@ def _make_rows(
     return rows
 
 
-def _tell_rows_apart(records: Sequence[Record]) -> list[dict[str, str]]:
+def _tell_rows_apart(group: Group) -> list[dict[str, str]]:
     """Return what tells rows apart beyond the budget in the heading above them and the inputs beside their name."""
+    records = group.records
     budgets = {(record.recipe.budget.kind, describe_budget(record.recipe)) for record in records}
     kinds = Counter(kind for kind, _ in budgets)
     variants = Counter(find_variant(record.recipe) for record in records)
@@ -186,7 +187,7 @@ def _tell_rows_apart(records: Sequence[Record]) -> list[dict[str, str]]:
 
     return [
         {key: text for key, text in settings.items() if not is_shown(key, record.recipe)}
-        for record, settings in zip(records, tell_apart(records), strict=True)
+        for record, settings in zip(records, tell_apart(group), strict=True)
     ]
 
 

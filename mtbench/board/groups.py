@@ -12,16 +12,20 @@ from mtbench.record.form import NAME_DIGITS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mtbench.record.form import Recipe, Record
+    from mtbench.record.form import MetricValues, Recipe, Record
     from mtbench.record.store import Written
 
 
 @dataclass(frozen=True)
 class Group:
-    """Records that one table may hold: the best mean improvement first, those without one last, then by name."""
+    """Records that one table may hold: the best mean improvement first, those without one last, then by name.
+
+    Equal outcomes of one recipe are there once; ``outcomes`` says by ``file_stem`` how many there are of each.
+    """
 
     identity: Mapping[str, Any]
     written: tuple[Written, ...]
+    outcomes: Mapping[str, int]
 
     @property
     def name(self) -> str:
@@ -53,10 +57,25 @@ def group_records(written: Iterable[Written]) -> list[Group]:
         text = dump_canonical_json(identity)
         identities[text] = identity
         members.setdefault(text, []).append(one)
-    return [
-        Group(identities[text], tuple(sorted(members[text], key=_order)))
-        for text in sorted(members, key=lambda text: (identities[text]["dataset"]["name"], text))
-    ]
+    groups = []
+    for text in sorted(members, key=lambda text: (identities[text]["dataset"]["name"], text)):
+        first, outcomes = _merge_outcomes(members[text])
+        groups.append(Group(identities[text], tuple(sorted(first, key=_order)), outcomes))
+    return groups
+
+
+def _merge_outcomes(written: Iterable[Written]) -> tuple[list[Written], dict[str, int]]:
+    """Return the first of equal outcomes, and by its name how many there are."""
+    outcomes: dict[tuple[str, str, str], list[Written]] = {}
+    for one in sorted(written, key=lambda one: (one.record.measured.created, one.path.name)):
+        record = one.record
+        results = dump_canonical_json({task: _list_values(metrics) for task, metrics in record.results.items()})
+        outcomes.setdefault((record.key, record.predictions.sha256, results), []).append(one)
+    return [same[0] for same in outcomes.values()], {same[0].record.file_stem: len(same) for same in outcomes.values()}
+
+
+def _list_values(metrics: Mapping[str, MetricValues]) -> dict[str, Any]:
+    return {name: values.model_dump(mode="json") for name, values in metrics.items()}
 
 
 def identify(recipe: Recipe) -> dict[str, Any]:

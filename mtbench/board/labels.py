@@ -11,7 +11,10 @@ from mtbench.record.form import NAME_DIGITS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mtbench.board.groups import Group
     from mtbench.record.form import Recipe, Record
+
+TWICE = 2
 
 
 class Variant(NamedTuple):
@@ -56,13 +59,14 @@ def label_rows(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def tell_apart(records: Sequence[Record]) -> list[dict[str, str]]:
+def tell_apart(group: Group) -> list[dict[str, str]]:
     """Return, for each record of a group, what tells it apart.
 
     These are the model settings and the code in which records of the same model and kind of budget differ, everything
-    else in which it differs from most records, and its digest where one recipe came out in several ways. What a sweep
-    chose is not among them: its budget is.
+    else in which it differs from most records, its digest where one recipe came out in several ways, and how often it
+    was reproduced to the last bit. What a sweep chose is not among them: its budget is.
     """
+    records = group.records
     models = [_describe_model(record) for record in records]
     others = [_describe_circumstances(record) for record in records]
     networks = [other for record, other in zip(records, others, strict=True) if record.recipe.balancer]
@@ -78,6 +82,8 @@ def tell_apart(records: Sequence[Record]) -> list[dict[str, str]]:
         settings |= {key: text for key, text in other.items() if usual.get(key) != text}
         if keys[record.key] > 1:
             settings[f"one of {keys[record.key]} outcomes of one recipe, record"] = record.file_stem[-NAME_DIGITS:]
+        if (count := group.outcomes[record.file_stem]) > 1:
+            settings["reproduced"] = "twice" if count == TWICE else f"{count} times"
         apart.append(settings)
     return apart
 

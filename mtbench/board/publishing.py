@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mtbench.errors import MTBenchError
+from mtbench.errors import StorageError
 from mtbench.files import write_atomically
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _OURS = re.compile(r"index\.html|style\.css|(?:theme|board)\.js|(?:data|models|r
 def publish(pages: Iterable[tuple[str, str]], out: Path) -> None:
     """Write pages, given as path within ``out`` and content, and remove those that only earlier calls made.
 
-    The manifest names what was made, so that other files in the folder are left alone. Raises MTBenchError if something
+    The manifest names what was made, so that other files in the folder are left alone. Raises StorageError if something
     cannot be written.
     """
     stale = _read_manifest(out)
@@ -47,16 +47,12 @@ def _read_manifest(out: Path) -> set[str]:
 
 def _write(path: Path, content: str) -> None:
     encoded = content.encode()
-    try:
-        if path.is_file() and path.read_bytes() == encoded:
-            return
+    if not path.is_file() or path.read_bytes() != encoded:
         write_atomically(path, lambda part: part.write_bytes(encoded))
-    except OSError as error:
-        raise MTBenchError(f"{path}: the page cannot be written: {error.strerror or error}") from error
 
 
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise MTBenchError(f"{path}: the old page cannot be removed: {error.strerror or error}") from error
+        raise StorageError(f"{path}: the old page cannot be removed: {error.strerror or error}") from error

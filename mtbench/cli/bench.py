@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from mtbench.cli.options import JsonOption, PluginOption, print_json, stdout, use_plugins
+from mtbench.cli.options import JsonOption, PluginOption, TracebackOption, print_json, stdout, use_plugins
 from mtbench.cli.run import carry_out
 from mtbench.cli.sweep import FOLDER, FolderOption, StorageOption
 
@@ -38,6 +38,7 @@ def run(
     storage: StorageOption = None,
     folder: FolderOption = FOLDER,
     as_json: JsonOption = False,
+    traceback: TracebackOption = False,  # noqa: ARG001 - handled by its callback
     plugin: PluginOption = None,
 ) -> None:
     """Make the records that are missing. Goes on if interrupted; several processes and machines may share the work."""

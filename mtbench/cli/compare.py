@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from mtbench.record.store import Written
     from mtbench.registry import Registry
 
+SHORT = 8
+
 
 def compare(
     which: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECORD RECORD]", help="Two files, or beginnings of names in the folder."),
+        typer.Argument(
+            metavar="[RECORD RECORD]", help="Two files; or models, rows or beginnings of names in the folder."
+        ),
     ] = None,
     *,
     records: Annotated[Path, typer.Option(help="Folder of records.")] = Path("records"),
@@ -64,17 +68,33 @@ def _fill(records: Path, registry: Registry, *, as_json: bool) -> None:
 
 
 def _find(text: str, records: Path) -> Written:
-    """Return the record of a file, or the one in the folder whose name begins so."""
-    from mtbench.record.store import Written, read  # noqa: PLC0415
+    """Return the record of a file, or the one in the folder whose name begins so, or that is of this model or row."""
+    from mtbench.board.groups import group_records  # noqa: PLC0415
+    from mtbench.board.labels import label_rows  # noqa: PLC0415
+    from mtbench.record.store import Written, read, read_all  # noqa: PLC0415
 
     path = Path(text)
-    if not path.is_file():
-        paths = [path for path in sorted(records.glob("*.json")) if path.name.startswith(text)]
-        if len(paths) != 1:
-            count = f"{len(paths)} records begin" if paths else "no record begins"
-            raise MTBenchError(f"'{text}' is no file, and in {records} {count} so; give a path or more of the name")
-        [path] = paths
-    return Written(read(path), path)
+    if path.is_file():
+        return Written(read(path), path)
+    if paths := [path for path in sorted(records.glob("*.json")) if path.name.startswith(text)]:
+        matching = {path.stem: Written(read(path), path) for path in paths}
+    else:
+        rows = [
+            (label, one)
+            for group in group_records(read_all(records)[0])
+            for label, one in zip(label_rows(group.records), group.written, strict=True)
+        ]
+        labelled = [row for row in rows if row[0] == text] or [
+            row for row in rows if row[1].record.recipe.model.name == text
+        ]
+        matching = {f"'{label}' ({one.path.stem[:SHORT]})": one for label, one in labelled}
+    if len(matching) != 1:
+        what = f"{len(matching)} records are meant: {', '.join(matching)}" if matching else "no record is meant"
+        raise MTBenchError(
+            f"'{text}' is no file, and in {records} {what} by it; give a path, a model, a row of the table, or the "
+            "beginning of a name"
+        )
+    return next(iter(matching.values()))
 
 
 def _compare(first: Written, second: Written, registry: Registry, *, as_json: bool) -> None:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load this plugin file too; repeatable.")
 ]
+
+
+def _show_tracebacks(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        os.environ["MTBENCH_TRACEBACK"] = "1"  # for the processes that this one starts, too
+
+
+TracebackOption = Annotated[
+    bool, typer.Option("--traceback", callback=_show_tracebacks, help="Show the whole traceback of what goes wrong.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtbench.cli.options import JsonOption, PluginOption, use_plugins
+from mtbench.cli.options import JsonOption, PluginOption, TracebackOption, use_plugins
+from mtbench.errors import ModelsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,14 @@ def run(
     ] = None,
     validate: Annotated[bool, typer.Option("--validate", help="Check the experiment and stop.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished records and go on with interrupted trainings.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--resume/--again",
+            help="Keep finished records and go on with interrupted trainings, or train everything again.",
+        ),
+    ] = True,
     as_json: JsonOption = False,
+    traceback: TracebackOption = False,  # noqa: ARG001 - handled by its callback
     plugin: PluginOption = None,
 ) -> None:
     """Run an experiment: train every model with every seed, and write one record per model."""
@@ -50,7 +56,7 @@ def run(
             file, overrides=overrides or (), records=records, resume=resume, progress=True, on_record=report
         )
 
-    carry_out(perform, records, as_json=as_json, again="the same command with --resume")
+    carry_out(perform, records, as_json=as_json, again="the same command")
 
 
 def carry_out(
@@ -58,28 +64,38 @@ def carry_out(
 ) -> None:
     """Let ``perform(report)`` make records, then print them and make their page; with JSON, each when it is reported.
 
-    An interruption says what goes on from there.
+    An interruption says what goes on from there. Raises ModelsError, once the others are shown, for models that failed.
     """
     from mtbench.board.page import build  # noqa: PLC0415
 
-    results = sys.stdout
+    results, done = sys.stdout, []
+    failed: ModelsError | None = None
 
     def report(written: Written) -> None:
+        done.append(written)
         if as_json:
             print(json.dumps(summary(written)), file=results, flush=True)
 
     try:
         with redirect_stdout(sys.stderr):  # what plugins print
-            done = perform(report)
+            perform(report)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; {again} goes on from here", err=True)
         raise
-    page = build(records, records / "site")
-    if not as_json:
-        from mtbench.cli.table import show_results  # noqa: PLC0415
+    except ModelsError as error:
+        failed = error
+    if done or failed is None:
+        page = build(records, records / "site")
+        if not as_json:
+            from mtbench.cli.table import show_results  # noqa: PLC0415
 
-        show_results(done)
-    typer.echo(f"\nrecords: {records.resolve()}\npage:    {page.resolve()}", err=as_json)
+            show_results(done, failed.failures if failed else {})
+        typer.echo(f"\nrecords: {records.resolve()}\npage:    {page.resolve()}", err=as_json)
+    if failed is not None:
+        if as_json:
+            for model, reason in failed.failures.items():
+                print(json.dumps({"model": model, "failed": reason}), file=results, flush=True)
+        raise failed
 
 
 def summary(written: Written) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mtbench.cli.options import JsonOption, PluginOption, use_plugins
+from mtbench.cli.options import JsonOption, PluginOption, TracebackOption, use_plugins
 from mtbench.cli.run import carry_out
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def start(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as sweep.pruner=none."),
     ] = None,
     as_json: JsonOption = False,
+    traceback: TracebackOption = False,  # noqa: ARG001 - handled by its callback
     plugin: PluginOption = None,
 ) -> None:
     """Search the settings of every model under one budget, then run the best on fresh seeds. Goes on if interrupted."""

@@ -26,7 +26,7 @@ from mtbench.board.wording import UNDEFINED, choose_format, describe_budget, sho
 from mtbench.cli.options import stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -63,17 +63,21 @@ class Column(NamedTuple):
         return cell
 
 
-def show_results(done: Sequence[Written]) -> None:
-    """Print the primary metric of every task on test, as many tables wide as the terminal needs."""
+def show_results(done: Sequence[Written], failures: Mapping[str, str]) -> None:
+    """Print the primary metric of every task on test, as many tables wide as the terminal needs.
+
+    ``failures`` says of which models there are no values, and why; they are rows of the last table.
+    """
     console = stdout()
-    for group in group_records(done):
-        _show(group, console)
+    groups = group_records(done)
+    for group in groups:
+        _show(group, failures if group is groups[-1] else {}, console)
 
 
-def _show(group: Group, console: Console) -> None:
+def _show(group: Group, failures: Mapping[str, str], console: Console) -> None:
     records = group.records
     kinds = list_bounds(records)
-    names = _make_names(records, kinds)
+    names = _make_names(group, kinds)
     columns = [_make_task_column(records, kinds, task) for task in group.recipe.tasks]
     columns += [
         _make_column("parameters", [_show_count(record.measured.parameters) for record in records], kinds),
@@ -84,19 +88,24 @@ def _show(group: Group, console: Console) -> None:
         table.add_column("\n".join(names.head), overflow="fold", vertical="top")
         for column in part:
             table.add_column("\n".join(column.head), justify="right", no_wrap=True)
-        for index, name in enumerate(names.cells):
-            table.add_row(name, *(column.align(index) for column in part), end_section=index == len(records) - 1)
+        rows = [(name, *(column.align(index) for column in part)) for index, name in enumerate(names.cells)]
+        for row in (*rows[: len(records)], *((Text(model), Text("failed", style="red")) for model in failures)):
+            table.add_row(*row)
+        table.add_section()
+        for row in rows[len(records) :]:
+            table.add_row(*row)
         console.print()
         console.print(table)
     console.print()
-    for line in _write_notes(group):
+    failed = [f"{model} failed: {reason.splitlines()[0]}" for model, reason in failures.items()]
+    for line in (*_write_notes(group), *failed):
         console.print(line, style="dim")
 
 
-def _make_names(records: Sequence[Record], kinds: Sequence[str]) -> Column:
+def _make_names(group: Group, kinds: Sequence[str]) -> Column:
     """Return the first column: models with what tells them apart below, then the bounds."""
     cells = []
-    for record, settings in zip(records, tell_apart(records), strict=True):
+    for record, settings in zip(group.records, tell_apart(group), strict=True):
         name = Text(record.recipe.model.name, overflow="fold")
         for key, text in settings.items():
             for line in textwrap.wrap(f"{key} {text}", MODEL_WIDTH - 2):

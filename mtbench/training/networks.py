@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mtbench.training import efficiency
+from mtbench.training import checkpoint, efficiency
 from mtbench.training.fit import find_device, fit
 from mtbench.training.module import predict
 
@@ -104,5 +104,5 @@ class TrainedNetwork:
 
     def _load(self, weights: Path) -> MultiTaskModel:
         model = self.network.build(self.seed)
-        model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+        model.load_state_dict(checkpoint.load(weights))
         return model.to(self.network.device)

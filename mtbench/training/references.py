@@ -46,27 +46,24 @@ class References:
 
     def fit(self, seed: int, display: RunDisplay | None) -> FittedReference:
         """Fit the model and score it on the validation rows."""
-        name, tasks = f"{self.name}, seed {seed}", self.columns.schema.tasks
+        tasks = self.columns.schema.tasks
         if display is not None:
-            display.begin(name, 1)
+            display.begin(f"{self.name}, seed {seed}", 1)
         if self._first is None or self.cls.seeded:
-            fitted = self._first = self._fit(seed, name)
+            fitted = self._first = self._fit(seed)
         else:
             fitted = replace(self._first, run=self._first.run.model_copy(update={"seconds": [0.0]}))
         if display is not None:
             display.end(fitted.run, tasks)
         return fitted
 
-    def _fit(self, seed: int, name: str) -> FittedReference:
+    def _fit(self, seed: int) -> FittedReference:
         tasks = self.columns.schema.tasks
         started = time.perf_counter()
-        try:
-            reference = self.build(seed)
-            reference.fit(self.columns.train.whole(), self.columns.valid.whole())
-            rows = self.columns.valid
-            values = self.scorer.values(Predicted(rows.rows.numpy(), _predict(reference, rows)))
-        except MTBenchError as error:
-            raise MTBenchError(f"{name}: {error}") from error
+        reference = self.build(seed)
+        reference.fit(self.columns.train.whole(), self.columns.valid.whole())
+        rows = self.columns.valid
+        values = self.scorer.values(Predicted(rows.rows.numpy(), _predict(reference, rows)))
         run = SeedRun(
             chosen={task.name: 0 for task in tasks},
             valid={task: [value] for task, value in values.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ import pyarrow as pa
 import torch
 from filelock import FileLock, Timeout
 
-from mtbench.errors import BusyError, MTBenchError
+from mtbench.errors import BusyError, MTBenchError, StorageError
 from mtbench.evaluation import evaluate, predictions
 from mtbench.experiment import load_experiment, name_source
-from mtbench.files import hash_file
-from mtbench.plan import make_plan
+from mtbench.files import hash_file, writing
+from mtbench.plan import label_models, make_plan
 from mtbench.provenance import CORE, find_versions
 from mtbench.record import store
 from mtbench.record.form import NAME_DIGITS, Measured, Predictions, Record
@@ -26,13 +26,14 @@ from mtbench.record.store import Written
 from mtbench.registry import Registry
 from mtbench.training import efficiency
 from mtbench.training.display import RunDisplay
+from mtbench.training.failures import Failures
 from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
 from mtbench.training.recipe import DEFAULT, find_other_code, make_recipe
 from mtbench.training.scoring import Scorer
 from mtbench.training.trainers import make_trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytorch_lightning import Callback
 
@@ -52,7 +53,7 @@ def run(
     records: str | Path = "records",
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
-    resume: bool = False,
+    resume: bool = True,
     progress: bool = False,
     on_record: Callable[[Written], None] = lambda _: None,
     budget: Budget = DEFAULT,
@@ -62,10 +63,13 @@ def run(
     """Run an experiment and write one record per model into the folder ``records``.
 
     ``source`` is an experiment file, a mapping or an experiment; ``overrides`` are ``a.b=value`` strings and
-    ``plugins`` single plugin files. With ``resume``, records that are there are kept and interrupted trainings go on
-    from their last epoch, with the bits of the uninterrupted run. ``on_record`` is called after each record. ``budget``
-    says how the settings were chosen, and ``tuning`` holds the trials; ``benchmark`` is the one that the experiment is
-    part of. Raises MTBenchError for a user's mistake, BusyError if another process is at the same work.
+    ``plugins`` single plugin files. Records that are there are kept, and interrupted trainings go on from their last
+    epoch, with the bits of the uninterrupted run; without ``resume`` everything is trained again. ``on_record`` is
+    called after each record. ``budget`` says how the settings were chosen, and ``tuning`` holds the trials;
+    ``benchmark`` is the one that the experiment is part of.
+
+    Raises MTBenchError for a user's mistake, and, once the records of all others are written, ModelsError for models
+    that failed, or BusyError if all that is wrong is that another process is at the same work.
 
     Since 0.1, stable.
     """
@@ -90,22 +94,26 @@ def run(
         def make_callbacks() -> Sequence[Callback]:
             return registry.callbacks(experiment)
 
+        failures = Failures(display.warn if display is not None and len(plan.models) > 1 else lambda _: None)
+        model_runs = []
         # all recipes first: they hash the code that was loaded, which may change on disk while it runs
-        model_runs = [
-            _ModelRun(
-                plan, add_inputs(plan, columns, model), scorer, model, folder, make_callbacks, display, budget, tuning,
-                benchmark,
-            )
-            for model in plan.models
-        ]  # fmt: skip
+        for label, model in zip(label_models(experiment.models), plan.models, strict=True):
+            with failures.collect(label):
+                model_runs.append(
+                    _ModelRun(
+                        label, plan, add_inputs(plan, columns, model), scorer, model, folder, make_callbacks, display,
+                        budget, tuning, benchmark,
+                    )
+                )  # fmt: skip
         written = []
         for model_run in model_runs:
-            done = model_run.find() if resume else None
-            if done is None:
-                done = model_run.run_alone(resume=resume)
-                registry.record_written(*done)
-            written.append(done)
-            on_record(done)
+            with failures.collect(model_run.label):
+                done, new = model_run.find_or_make(resume=resume)
+                if new:
+                    registry.record_written(*done)
+                written.append(done)
+                on_record(done)
+    failures.report()
     return written
 
 
@@ -113,6 +121,7 @@ def run(
 class _ModelRun:
     """One model of the experiment, from its first seed to its record."""
 
+    label: str
     plan: Plan
     columns: Columns
     scorer: Scorer
@@ -129,42 +138,66 @@ class _ModelRun:
         self.work = self.folder / WORK / self.recipe.key[:NAME_DIGITS]
         self.trainer = make_trainer(self.plan, self.columns, self.scorer, self.model, self.work, self.make_callbacks)
 
-    def find(self) -> Written | None:
-        """Return the record that is there already; say which code has changed since the nearest one was written."""
-        done = store.find(self.folder, self.recipe)
+    def find_or_make(self, *, resume: bool) -> tuple[Written, bool]:
+        """Return the record and whether it is new; say which code has changed since the nearest one was written.
+
+        Raises BusyError if another process is at the same work.
+        """
+        done = store.find(self.folder, self.recipe) if resume else None
+        if done is None or self._list_remains():
+            with self._lock():
+                done = store.find(self.folder, self.recipe) if resume else None  # another process may have written it
+                if done is None:
+                    self._say_other_code()
+                    return self._make(resume=resume), True
         if self.display is not None:
-            if done is not None:
-                self.display.say(f"{self.model.name}: its record is there: {done.path}")
-            elif changed := find_other_code(self.folder, self.recipe):
-                path, names = changed
-                self.display.say(
-                    f"{self.model.name}: trained again, for {path.name} was made by other code of {', '.join(names)}"
-                )
-        return done
+            self.display.say(f"{self.label}: its record is there: {done.path}; --again makes another")
+        return done, False
 
-    def run_alone(self, *, resume: bool) -> Written:
-        """Run unless another process does; its lock ends with it, however it ends."""
-        self.work.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = self.work.with_suffix(".lock")
-            with FileLock(lock, timeout=0):
-                written = self.run(resume=resume)
-                lock.unlink()
-            with suppress(OSError):  # others may be at work there
-                lock.parent.rmdir()
-        except Timeout as error:
-            raise BusyError(
-                f"{self.model.name}: another process is running the same thing into {self.folder}; wait for it, "
-                "or give this run another --records folder"
-            ) from error
-        return written
+    def _say_other_code(self) -> None:
+        if self.display is not None and (changed := find_other_code(self.folder, self.recipe)):
+            path, names = changed
+            self.display.say(
+                f"{self.label}: trained again, for {path.name} was made by other code of {', '.join(names)}"
+            )
 
-    def run(self, *, resume: bool) -> Written:
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Keep other processes from the same work; in the end, remove what it left beside records, if it was done.
+
+        The lock ends with this process, however it ends. Raises BusyError if another has it.
+        """
+        with writing(self.folder):
+            self.work.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.work.with_suffix(".lock"))
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise BusyError(
+                    f"another process is running the same thing into {self.folder}; wait for it, "
+                    "or give this run another --records folder"
+                ) from error
+        with lock:
+            yield
+            for path in self._list_remains():
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        with suppress(OSError):  # others may be at work there
+            self.work.parent.rmdir()
+
+    def _list_remains(self) -> list[Path]:
+        """Return what a killed process has left of this work: its folder, its lock, predictions without a record."""
+        orphans = [
+            path for path in self.folder.glob(f"{self.work.name}-*.parquet") if not path.with_suffix(".json").is_file()
+        ]
+        lock = self.work.with_suffix(".lock")
+        return orphans + [path for path in (self.work, lock) if path.exists()]
+
+    def _make(self, *, resume: bool) -> Written:
         """Train every seed, then open the test split, predict, judge and write the record."""
         if not resume:
             shutil.rmtree(self.work, ignore_errors=True)
         opened = self.columns.test_opened
-        trained = {seed: self.trainer.fit(seed, self.display) for seed in self.recipe.seeds}
+        trained = {seed: self._fit(seed) for seed in self.recipe.seeds}
         test = self.columns.open_test()
         evaluation = evaluate.Evaluation(self.plan.schema.tasks, self.plan.metrics)
         tables = (
@@ -185,9 +218,15 @@ class _ModelRun:
             baseline=self.plan.experiment.baseline,
         )
         (self.work / "predictions.parquet").replace(self.folder / f"{record.file_stem}.parquet")
-        path = store.write(record, self.folder)
-        shutil.rmtree(self.work, ignore_errors=True)
-        return Written(record, path)
+        return Written(record, store.write(record, self.folder))
+
+    def _fit(self, seed: int) -> Trained:
+        try:
+            return self.trainer.fit(seed, self.display)
+        except StorageError:
+            raise
+        except MTBenchError as error:
+            raise MTBenchError(f"seed {seed}: {error}") from error
 
     def _make_table(
         self, seed: int, split: str, rows: SplitRows, values: np.ndarray, known: np.ndarray | None = None

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 
-from mtbench.files import write_atomically
 from mtbench.record.form import SeedRun
+from mtbench.training import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +52,16 @@ class Selection(pl.Callback):
             setattr(self, name, state_dict[name])
 
     def restore(self) -> bool:
-        """Take up the history of ``last.ckpt``; return whether there is one."""
+        """Take up the history of ``last.ckpt``; return whether there is one.
+
+        Raises DamagedError if it, or a file with the weights that it names, is not as it was written.
+        """
         if not (self.folder / LAST).is_file():
             return False
-        checkpoint = torch.load(self.folder / LAST, weights_only=True, map_location="cpu")
-        self.load_state_dict(checkpoint["callbacks"][self.state_key])
+        history = checkpoint.load(self.folder / LAST)["callbacks"][self.state_key]
+        self.load_state_dict(history)
+        for path in {self.weights(name) for name in self.names}:
+            checkpoint.load(path)
         return True
 
     @property
@@ -114,7 +118,6 @@ class Selection(pl.Callback):
         epoch, chosen = len(self.seconds) - 1, self.chosen()
         if trainer.is_global_zero:
             for path in {self.weights(name) for name in self.names if chosen[name] == epoch}:
-                weights = pl_module.model.state_dict()
-                write_atomically(path, lambda part, weights=weights: torch.save(weights, part))  # type: ignore[misc]
+                checkpoint.save(pl_module.model.state_dict(), path)
         trainer.should_stop = self.finished
         trainer.save_checkpoint(self.folder / LAST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ from mtbench.errors import BusyError, MTBenchError
 from mtbench.plan import make_plan
 from mtbench.record import store
 from mtbench.registry import Registry
+from mtbench.training.failures import Failures
 from mtbench.training.prepare import prepare_data, set_batch_size
 from mtbench.training.recipe import make_recipe
 from mtbench.training.run import run
@@ -61,15 +63,15 @@ def fill(
 ) -> list[Written]:
     """Make the records of a benchmark that a folder does not have, and return them.
 
-    Interrupted trainings and sweeps go on; a row that another process works on is left to it. Raises MTBenchError,
+    Interrupted trainings and sweeps go on; a row that another process works on is left to it. Raises ModelsError,
     once everything else is made, for the rows that failed, or whose data or code here are not the benchmark's.
     """
     registry = Registry.load([Path(file) for file in plugins])
     written: list[Written] = []
-    problems = []
+    failures = Failures(say)
     for row in benchmark.rows(datasets, models):
         where = f"{row.frozen.dataset.name}: {row.label}"
-        try:
+        with failures.collect(where):
             # looked up each time: another process or machine may have brought it meanwhile
             record = row.find(_read_records(records), benchmark.part, benchmark.settings(row, registry))
             if record is not None:
@@ -85,15 +87,11 @@ def fill(
                 )  # fmt: skip
             else:
                 written += run(
-                    experiment, records=records, plugins=plugins, resume=True, progress=progress, on_record=on_record,
+                    experiment, records=records, plugins=plugins, progress=progress, on_record=on_record,
                     benchmark=benchmark.part,
                 )  # fmt: skip
-        except BusyError:
-            say(f"{where}: another process is at work on it")
-        except MTBenchError as error:  # the other rows have a right to their records
-            problems.append(f"{where}: {error}")
-    if problems:
-        raise MTBenchError("\n".join(problems))
+    with suppress(BusyError):  # a row that another process works on is its own
+        failures.report()
     return written
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mtbench.charts.bars import draw_bars
 from mtbench.charts.pages import open_templates
-from mtbench.errors import MTBenchError
 from mtbench.files import write_atomically
 from mtbench.tuning import figures
 from mtbench.tuning.history import ENOUGH, measure_importances, read_history
@@ -33,10 +32,7 @@ def report(name: str, storage: str, out: Path) -> Path:
     with place.reach():
         studies = [ModelStudy(place, study, experiment.sweep) for study in place.names(name)]
         page = render(name, experiment, studies)
-    try:
-        write_atomically(out, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
-    except OSError as error:
-        raise MTBenchError(f"{out}: the report cannot be written: {error.strerror or error}") from error
+    write_atomically(out, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
     return out
 
 

@@ -19,8 +19,6 @@ from mtbench.schema import Choice, Component, FloatRange, IntRange, SearchRange,
 from mtbench.validation import show_value, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from optuna import Trial
 
     from mtbench.plan import Plan
@@ -264,12 +262,3 @@ def _drop_unavailable(space: Space, experiment: Experiment, index: int, registry
         if len(possible) > 1:
             dimensions.append(replace(dimension, range=Choice(tuple(possible))))
     return Space(tuple(dimensions), tuple(left_out))
-
-
-def label_models(models: Sequence[Component]) -> list[str]:
-    """Return a name for each model that no other has: its own, with a number from the second on."""
-    names = [model.name for model in models]
-    return [
-        name if (before := names[:index].count(name)) == 0 else f"{name}-{before + 1}"
-        for index, name in enumerate(names)
-    ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from mtbench.errors import BusyError, MTBenchError
+from mtbench.errors import MTBenchError
 from mtbench.experiment import load_experiment, name_source
 from mtbench.plan import check_packages
 from mtbench.record.form import Budget, Trial, Tuning
@@ -64,8 +64,9 @@ def sweep(
     A sweep is known by ``name``, the stem of the file unless given; ``folder`` gets a folder of that name. The same
     call goes on where an interrupted one was. ``storage`` is a database address, SQLite in the folder unless given;
     ``benchmark`` is the one that the experiment is part of.
-    Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, for a model of
-    which no trial finished; BusyError if nothing is wrong but that another process writes a record.
+    Raises MTBenchError for a mistake of the user's, and, once the records of all others are written, ModelsError for
+    models that cannot be built or of which no trial finished; BusyError if nothing is wrong but that another process
+    writes a record.
 
     Since 0.1, stable.
     """
@@ -89,18 +90,13 @@ def sweep(
                 Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
         display.close()
         written: list[Written] = []
-        problems: list[MTBenchError] = []
         for candidate, study in zip(sweep_plan.candidates, studies, strict=True):
             display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")
-            try:
+            with sweep_plan.failures.collect(candidate.label):
                 written += run_best(
                     sweep_plan, candidate, study, records, plugins, on_record, progress=progress, benchmark=benchmark
                 )
-            except MTBenchError as error:  # the other models have a right to their records
-                problems.append(error)
-    if problems:
-        busy = all(isinstance(problem, BusyError) for problem in problems)
-        raise (BusyError if busy else MTBenchError)("\n".join(map(str, problems)))
+    sweep_plan.failures.report()
     return written
 
 
@@ -198,32 +194,40 @@ class Crew:
 
 
 class Interruption:
-    """Holds a Ctrl-C back until the next wait: one in the middle of a query would keep the database locked."""
+    """Holds a Ctrl-C or a SIGTERM back until the next wait: in the middle of a query it would keep a lock."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self._asked = self._waiting = False
-        self._before: Any = None
+        self._asked: tuple[int, Any] | None = None
+        self._waiting = False
+        self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            self._before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
 
-    def _ask(self, *_: object) -> None:
-        self._asked = True
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = (number, frame)
         if self._waiting:
-            raise KeyboardInterrupt
+            self._interrupt(number, frame)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        if callable(before := self._before[number]):
+            before(number, frame)
+        raise KeyboardInterrupt
 
     def wait(self, seconds: float) -> None:
-        """Sleep. Raises KeyboardInterrupt if there was a Ctrl-C."""
+        """Sleep. Raises KeyboardInterrupt if there was a Ctrl-C or a SIGTERM."""
         self._waiting = True
-        if self._asked:
-            raise KeyboardInterrupt
+        if self._asked is not None:
+            self._interrupt(*self._asked)
         time.sleep(seconds)
         self._waiting = False
 
     def end(self) -> None:
-        """Let a Ctrl-C do again what it did before."""
+        """Let signals do again what they did before."""
         self._waiting = False
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
 
 def _read_tail(log: Path, lines: int = 10) -> str:
@@ -244,14 +248,13 @@ def run_best(
     """Run a model with the best settings of its study on the experiment's seeds: here the test split is opened."""
     history = read_history(study)
     if history.best is None:
-        raise MTBenchError(f"{history.label}: no trial finished; the first failed with: {history.outcomes[0].reason}")
+        raise MTBenchError(f"no trial finished; the first failed with: {history.outcomes[0].reason}")
     asked, best = study.sweep, history.best
     assert best.params is not None
     return run(
         apply_settings(sweep_plan.experiment, candidate.index, candidate.space.values(best.params)),
         records=records,
         plugins=plugins,
-        resume=True,
         progress=progress,
         on_record=on_record,
         benchmark=benchmark,

@@ -17,16 +17,17 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from mtbench.errors import MTBenchError
+from mtbench.errors import MTBenchError, StorageError
 from mtbench.model import Reference
-from mtbench.plan import make_plan
+from mtbench.plan import label_models, make_plan
 from mtbench.training import efficiency
+from mtbench.training.failures import Failures
 from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
 from mtbench.training.recipe import make_recipe
 from mtbench.training.scoring import Scorer
 from mtbench.training.selection import Selection
 from mtbench.training.trainers import make_trainer
-from mtbench.tuning.space import apply_settings, check_keys, label_models, make_space
+from mtbench.tuning.space import apply_settings, check_keys, make_space
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -80,6 +81,7 @@ class SweepPlan:
         self.experiment = experiment
         self.registry = registry
         self.where = where
+        self.failures = Failures()
         self.plan = make_plan(experiment, registry, where)
         check_keys(self.plan, where)
         if experiment.sweep.seed in experiment.seeds:
@@ -104,23 +106,28 @@ class SweepPlan:
 
     @cached_property
     def candidates(self) -> list[Candidate]:
-        """The models; whatever their default settings ask for is computed.
+        """The models that can be built; whatever their default settings ask for is computed.
 
-        Raises MTBenchError for a model that the dataset does not allow.
+        What is wrong with the others is in ``failures``. Raises ModelsError if there are no others.
         """
         candidates = []
-        rows = self.columns.counts["train"]
         for index, label in enumerate(label_models(self.experiment.models)):
-            space = make_space(self.plan, self.registry, index, rows, self.where)
-            plan = self.plan_model(index, {})
-            columns = add_inputs(plan, self.columns, plan.models[0])
-            make_trainer(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
-            recipe = make_recipe(plan, columns, plan.models[0]).model_dump(
-                mode="json", exclude={"seeds", "budget", "benchmark"}
-            )
-            sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
-            candidates.append(Candidate(index, label, space, recipe | sweep | {"space": space.describe()}))
+            with self.failures.collect(label):
+                candidates.append(self._make_candidate(index, label))
+        if not candidates:
+            self.failures.report()
         return candidates
+
+    def _make_candidate(self, index: int, label: str) -> Candidate:
+        space = make_space(self.plan, self.registry, index, self.columns.counts["train"], self.where)
+        plan = self.plan_model(index, {})
+        columns = add_inputs(plan, self.columns, plan.models[0])
+        make_trainer(plan, columns, self.scorer, plan.models[0], Path()).build(self.experiment.sweep.seed)
+        recipe = make_recipe(plan, columns, plan.models[0]).model_dump(
+            mode="json", exclude={"seeds", "budget", "benchmark"}
+        )
+        sweep = self.experiment.sweep.model_dump(mode="json", include={"sampler", "pruner", "seed"})
+        return Candidate(index, label, space, recipe | sweep | {"space": space.describe()})
 
     def plan_model(self, index: int, values: dict[str, Any]) -> Plan:
         """Return the plan of one model with these settings; the others are the experiment's."""
@@ -137,22 +144,22 @@ class SweepPlan:
         for number in taken.before:  # another worker's training of the same settings goes on here
             if (work / str(number)).is_dir() and not own.exists():
                 (work / str(number)).rename(own)
-        interrupted = False
+        interruption: KeyboardInterrupt | StorageError | None = None
         try:
             with taken.keep_alive():
                 self._run(candidate, taken, own)
         except (StorageInternalError, SQLAlchemyError):
             raise
-        except KeyboardInterrupt:
-            interrupted = True  # what it cut short may hold a lock of the database until this block is left
+        except (KeyboardInterrupt, StorageError) as error:  # neither is a fault of the trial
+            interruption = error  # what it cut short may hold a lock of the database until this block is left
         except Exception as error:  # noqa: BLE001 - a trial never takes the sweep down
             if not isinstance(error, MTBenchError):
                 traceback.print_exc()  # into the worker's log
             taken.fail(_explain(error))
-        if interrupted:
+        if interruption is not None:
             gc.collect()
             taken.release()
-            raise KeyboardInterrupt
+            raise interruption.with_traceback(None)
         shutil.rmtree(own, ignore_errors=True)
         with suppress(OSError):  # others may be at work there
             work.rmdir()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from mtbench import Input, InputReader, Ragged
+from mtbench import Input, InputReader, Ragged, map_array
 from mtbench_inputs.macro import edges
 from mtbench_inputs.macro.grouping import SIDES, Grouping, GroupingConfig
 from mtbench_inputs.macro.scores import Merged, Scores, choose_tasks, merge, score_combinations
@@ -134,7 +134,7 @@ class MacroGraph(Input[MacroGraphConfig]):
         """Return the tables, memory-mapped."""
 
         def read(name: str) -> Tensor:
-            return torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c"))
+            return torch.from_numpy(map_array(folder / f"{name}.npy"))
 
         parts = [f"{side}-{part}" for side in SIDES for part in ("line", "chunk", "node", "macro", *NEIGHBORS)]
         tables = {name: read(name) for name in (*parts, *HOPS, "user-tasks")}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench import FloatRange, Input, InputConfig, InputReader
+from mtbench import FloatRange, Input, InputConfig, InputReader, map_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ class Rates(Input[RatesConfig]):
 
     def open(self, folder: Path) -> OpenedRates:
         """Return the numbers, memory-mapped."""
-        numbers = torch.from_numpy(np.load(folder / "numbers.npy", mmap_mode="c"))
+        numbers = torch.from_numpy(map_array(folder / "numbers.npy"))
         return OpenedRates(numbers, RatesSpec(tuple(json.loads((folder / "names.json").read_text()))))
 
 

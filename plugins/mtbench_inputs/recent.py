@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mtbench import Input, InputConfig, InputReader, Ragged
+from mtbench import Input, InputConfig, InputReader, Ragged, map_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,11 +99,11 @@ class Recent(Input[RecentConfig]):
     def open(self, folder: Path) -> OpenedRecent:
         """Return the events, memory-mapped."""
         sides = {
-            node: {name: torch.from_numpy(np.load(folder / f"{node}-{name}.npy", mmap_mode="c")) for name in PARTS}
+            node: {name: torch.from_numpy(map_array(folder / f"{node}-{name}.npy")) for name in PARTS}
             for node in ("user", "item")
         }
         items, users = np.load(folder / "counts.npy").tolist()
-        codes = torch.from_numpy(np.load(folder / "item-codes.npy", mmap_mode="c"))
+        codes = torch.from_numpy(map_array(folder / "item-codes.npy"))
         features = tuple(json.loads((folder / "features.json").read_text()))
         tasks = sides["user"]["marks"].shape[1]
         spec = RecentSpec(items, users, self.config.length, self.config.item_length, tasks, features)

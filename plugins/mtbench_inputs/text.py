@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from mtbench import ArrayFile, Input, InputConfig, InputReader, MTBenchError, suggest
+from mtbench import ArrayFile, Input, InputConfig, InputReader, MTBenchError, map_array, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +154,7 @@ class Text(Input[TextConfig]):
     def open(self, folder: Path) -> OpenedText:
         """Return the vectors, memory-mapped."""
         names = ("vectors", "line")
-        vectors, line = (torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names)
+        vectors, line = (torch.from_numpy(map_array(folder / f"{name}.npy")) for name in names)
         return OpenedText(vectors, line, self.config.column)
 
 

@@ -140,6 +140,29 @@ def test_a_target_must_be_a_class_or_an_import_string(site, target):
         assert names(Registry.load(), "launcher") == []
 
 
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import absent_module\n", "ModuleNotFoundError: No module named 'absent_module'"),
+        ("def broken(:\n", "SyntaxError: invalid syntax"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        (
+            "from mtbench import hookimpl\n@hookimpl\ndef mtbench_models(register): register('A', int)\n",
+            "'A' cannot name",
+        ),
+    ],
+)
+@pytest.mark.parametrize("named", ["argument", "environment"])
+def test_a_plugin_file_that_was_named_and_does_not_load_is_an_error(tmp_path, monkeypatch, source, reason, named):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    monkeypatch.setenv("MTBENCH_PLUGINS", str(path) if named == "environment" else "")
+    with pytest.raises(
+        MTBenchError, match=rf"^plugin file {re.escape(str(path))} does not load: .*{reason}.*mine\.py:\d"
+    ):
+        Registry.load([path] if named == "argument" else [])
+
+
 def test_two_plugins_with_one_name_are_an_error_that_names_both(site):
     site.install("acme", launcher("cloud", "acme:Cloud"), version="1.2")
     site.install("zeta", launcher("cloud", "zeta:Other"), version="0.4")
@@ -213,7 +236,7 @@ def test_single_files_come_from_the_argument_and_the_variable_each_once(tmp_path
 @pytest.mark.usefixtures("site")
 def test_a_failing_file_leaves_no_module_behind(tmp_path):
     (tmp_path / "mine.py").write_text("1 / 0\n")
-    with pytest.warns(PluginWarning, match=rf"ZeroDivisionError: division by zero \({tmp_path}/mine.py:1\)"):
+    with pytest.raises(MTBenchError, match=rf"ZeroDivisionError: division by zero \({tmp_path}/mine.py:1\)"):
         Registry.load([tmp_path / "mine.py"])
     assert not [name for name in sys.modules if name.startswith("mtbench_plugin_mine")]
 

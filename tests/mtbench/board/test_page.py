@@ -150,7 +150,7 @@ def test_folders_that_cannot_be_read_or_written(tmp_path):
     with pytest.raises(MTBenchError, match="no such folder of records"):
         build(tmp_path / "absent", tmp_path / "site")
     (tmp_path / "site").write_text("")
-    with pytest.raises(MTBenchError, match="the page cannot be written"):
+    with pytest.raises(MTBenchError, match="cannot be written"):
         build(tmp_path, tmp_path / "site")
 
 

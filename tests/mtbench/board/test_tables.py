@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mtbench.board.groups import group_records
 from mtbench.board.labels import tell_apart
 from mtbench.board.wording import UNDEFINED
+from mtbench.record.store import Written
 from tests.mtbench.board.conftest import main_tables, metric_tables, row
 
 
@@ -75,7 +77,7 @@ TUNED = {"kind": "tuned", "sampler": "tpe", "pruner": "median", "seed": 1000}
 SPACE = {"model.experts": {"low": 2, "high": 16, "log": False}, "training.learning_rate": [0.001, 0.01], "balancer": []}
 
 
-def test_what_a_sweep_chose_tells_no_rows_apart_but_its_budget_does(page, make_record):
+def test_what_a_sweep_chose_tells_no_rows_apart_but_its_budget_does(page, make_record, tmp_path):
     def tuned(model, experts, rate, balancer, trials):
         return make_record(
             model,
@@ -85,10 +87,14 @@ def test_what_a_sweep_chose_tells_no_rows_apart_but_its_budget_does(page, make_r
             budget=TUNED | {"trials": trials, "space": SPACE},
         )
 
+    def gather(records):
+        (group,) = group_records(Written(record, tmp_path) for record in records)
+        return group
+
     same = [tuned("mmoe", 4, 0.001, "equal", 20), tuned("mmoe", 6, 0.01, "dwa", 20)]
-    assert [set(each) for each in tell_apart(same)] == [set(), set()]
+    assert [set(each) for each in tell_apart(gather(same))] == [set(), set()]
     other = [*same, tuned("ple", 4, 0.001, "equal", 40), make_record("ple", training={"max_epochs": 5})]
-    found = tell_apart(other)
+    found = tell_apart(gather(other))
     assert found[2]["budget"] == "tuned, 40 trials (tpe, pruner median, seed 1000)"
     assert found[3]["budget"] == "default settings"
     text = page(tuned("mmoe", 4, 0.001, "equal", 20), make_record("ple"))
@@ -114,6 +120,18 @@ def test_two_contents_of_one_key_are_two_rows(page, make_record):
     assert {cells[3] for cells in table[1:]} == {"0.7100", "0.6100"}
     for made in (first, second):
         assert sum(f"record {made.file_stem[-16:]}" in cells[0] for cells in table) == 1
+
+
+def test_equal_outcomes_of_one_recipe_are_one_row(page, make_record):
+    values = {"click": {"auc": [0.7, 0.71, 0.72]}}
+    moments = ("2026-01-01T10:00:00+00:00", "2026-01-02T10:00:00+00:00", "2026-01-03T10:00:00+00:00")
+    same = [make_record("mmoe", values, measured={"created": created}) for created in moments]
+    assert len({made.file_stem for made in same}) == 3
+    (table,) = main_tables(page(*same[:2], make_record("ple", values)))
+    assert sorted(cells[0] for cells in table[1:]) == ["mmoe reproduced twice", "ple"]
+    html = page(*same[::-1])
+    assert sorted(cells[0] for cells in main_tables(html)[0][1:]) == ["mmoe reproduced 3 times", "ple"]
+    assert f"records/{same[0].file_stem}.html" in html
 
 
 def test_rows_are_ordered_by_the_mean_improvement(page, make_record):

@@ -55,6 +55,19 @@ def test_two_records_are_compared_by_path_and_by_the_beginning_of_a_name(mtbench
     assert "another seed" not in text
 
 
+def test_records_are_named_by_their_model_or_by_their_row_where_a_model_has_several(mtbench, make_predicted):
+    good, bad = make_predicted("good", noise=0.3, seeds=3), make_predicted("bad", noise=1.5)
+    facts = json.loads(mtbench("compare", "good", "bad", "--json").stdout)
+    assert (facts["first"], facts["second"]) == (good.record.file_stem, bad.record.file_stem)
+    more = make_predicted("good", noise=0.4, seeds=3, settings={"experts": 16})
+    done = mtbench("compare", "good", "bad")
+    assert done.returncode == 1
+    assert "2 records are meant: " in done.stderr
+    assert "'good, experts 16'" in done.stderr
+    facts = json.loads(mtbench("compare", "good, experts 16", "bad", "--json").stdout)
+    assert facts["first"] == more.record.file_stem
+
+
 def test_a_single_seed_is_pointed_out(mtbench, make_predicted):
     one, other = make_predicted("one", seeds=1), make_predicted("other", users=None, seeds=1)
     assert "another seed" in mtbench("compare", one.path, make_predicted("more").path).stdout
@@ -77,8 +90,8 @@ def test_mistakes_are_named(mtbench, make_predicted):
     for arguments, text in (
         ([first.path], "takes two records, or none"),
         ([first.path, first.path], "both are the record"),
-        ([first.path, "zz"], "no record begins so"),
-        ([first.path, ""], "2 records begin so"),
+        ([first.path, "zz"], "'zz' is no file, and in records no record is meant by it"),
+        ([first.path, ""], "2 records are meant: "),
     ):
         done = mtbench("compare", *arguments)
         assert done.returncode == 1

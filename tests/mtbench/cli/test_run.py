@@ -66,7 +66,8 @@ def test_validate_stops_after_checking(experiment, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_stops_and_resume_goes_on(experiment, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_goes_on_with_the_same_command(experiment, tmp_path, sent):
     long = ["--set", "training.max_epochs=300", "--set", "training.patience=300"]
     with subprocess.Popen(
         [*COMMAND, str(experiment), *long], stderr=subprocess.PIPE, text=True, cwd=tmp_path
@@ -74,11 +75,11 @@ def test_ctrl_c_stops_and_resume_goes_on(experiment, tmp_path):
         while not list(tmp_path.glob("records/.work/*/seed-0/last.ckpt")):
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + sent
     assert "Traceback" not in stderr
-    assert "--resume" in stderr
+    assert "interrupted; the same command goes on from here" in stderr
     assert list(tmp_path.glob("records/.work/*/seed-0/last.ckpt"))
 
 

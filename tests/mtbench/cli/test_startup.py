@@ -85,9 +85,12 @@ def test_a_users_mistake_has_no_traceback_unless_asked_for():
     assert (plain.returncode, plain.stdout) == (1, "")
     assert plain.stderr.startswith("error: there is no model 'absent'")
     assert "Traceback" not in plain.stderr
-    debugged = run("show", "model", "absent", env={**os.environ, "MTBENCH_DEBUG": "1"})
-    assert debugged.returncode == 1
-    assert "Traceback" in debugged.stderr
+    for traced in (
+        run("--traceback", "show", "model", "absent"),
+        run("show", "model", "absent", env={**os.environ, "MTBENCH_TRACEBACK": "1"}),
+    ):
+        assert traced.returncode == 1
+        assert "Traceback" in traced.stderr
 
 
 def test_ctrl_c_is_quiet(tmp_path):

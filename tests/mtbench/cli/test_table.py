@@ -16,7 +16,7 @@ TASKS = ["click", "conversion", "long_view", "follow", "comment", "a_task_with_q
 def shown(capsys, monkeypatch):
     def show(made, width):
         monkeypatch.setenv("COLUMNS", str(width))
-        show_results([Written(record, Path("x.json")) for record in made])
+        show_results([Written(record, Path("x.json")) for record in made], {})
         return capsys.readouterr().out
 
     return show
@@ -68,7 +68,7 @@ def test_the_best_mean_is_bold_in_the_direction_of_the_metric(make_record, monke
             make_record(f"m{index}", {"click": {"auc": auc}, "rating": {"rmse": rmse}})
             for index, (auc, rmse) in enumerate(values)
         ]
-        show_results([Written(record, Path("x.json")) for record in made])
+        show_results([Written(record, Path("x.json")) for record in made], {})
         return capsys.readouterr().out
 
     out = show(([0.7, 0.72], [1.0, 1.02]), ([0.8, 0.82], [1.1, 1.12]))
@@ -119,7 +119,7 @@ def test_trainings_that_ended_too_early_are_counted(make_record, capsys, monkeyp
     last = record.recipe.training["max_epochs"] - 1
     runs = {seed: run.model_copy(update={"chosen": {"click": last}}) for seed, run in record.measured.seeds.items()}
     late = record.model_copy(update={"measured": record.measured.model_copy(update={"seeds": runs})})
-    show_results([Written(record, Path("a.json"))])
+    show_results([Written(record, Path("a.json"))], {})
     assert "last epoch" not in capsys.readouterr().out
-    show_results([Written(late, Path("b.json"))])
+    show_results([Written(late, Path("b.json"))], {})
     assert f"{len(runs)} of {len(runs)} trainings were best in their last epoch" in capsys.readouterr().out

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtbench.data import cache
-from mtbench.errors import MTBenchError
+from mtbench.errors import MTBenchError, StorageError
 
 RECIPE = {"b": [1, 2.5, None], "a": "ä"}
 
@@ -189,18 +188,30 @@ assert sorted(path.name for path in folder.iterdir()) == ["column.npy", "manifes
 """
 
 
-def test_a_killed_builder_leaves_no_entry_and_its_folder_goes_after_a_day(build, cache_folder):
+@pytest.mark.parametrize("recipe", [RECIPE, "another"])
+def test_what_a_killed_builder_left_is_removed_by_the_next_one_of_whatever_entry(build, cache_folder, recipe):
     done = subprocess.run([sys.executable, "-c", CHILD, "die"], check=False)
     assert done.returncode == -9
     (left,) = (cache_folder / "data").iterdir()
     assert left.name.startswith(".part-")
-    cache.make_entry("data", RECIPE, build)
+    folder = cache.make_entry("data", recipe, build)
     assert build.calls == 1
-    assert left.exists(), "another process might still be at it"
-    long_ago = time.time() - cache.ABANDONED_AFTER - 60
-    os.utime(left, (long_ago, long_ago))
-    cache.make_entry("data", "another", build)
-    assert not left.exists()
+    assert list((cache_folder / "data").iterdir()) == [folder]
+
+
+def test_what_a_living_builder_has_made_so_far_stays(build, cache_folder):
+    with subprocess.Popen([sys.executable, "-c", CHILD, "1"]) as child:
+        while not list(cache_folder.glob("data/.part-*/column.npy")):
+            assert child.poll() is None
+        cache.make_entry("data", "another", build)
+        assert child.wait() == 0
+
+
+def test_an_entry_that_is_removed_while_it_is_read_is_named_with_a_remedy(build):
+    folder = cache.make_entry("data", RECIPE, build)
+    shutil.rmtree(folder)
+    with pytest.raises(StorageError, match=r"column\.npy is no longer in the cache.*same command"), cache.reading():
+        (folder / "column.npy").read_bytes()
 
 
 def test_of_processes_that_want_the_same_entry_at_once_one_makes_it(build, cache_folder):

@@ -124,7 +124,7 @@ def test_a_resumed_training_gives_the_bits_of_the_uninterrupted_one(small, tmp_p
         patch.setattr(Registry, "callbacks", lambda *_: [Interruption()])
         with pytest.raises(RuntimeError, match="interrupted"):
             mtbench.run(small, records=tmp_path / "part")
-    (resumed,) = mtbench.run(small, records=tmp_path / "part", resume=True)
+    (resumed,) = mtbench.run(small, records=tmp_path / "part")
     assert outcome(resumed) == outcome(whole)
 
 

@@ -16,7 +16,7 @@ RUN = (
     "data = {'name': 'planted', 'rows': 1500, 'users': 60, 'items': 30}\n"
     "training = {'max_epochs': 1, 'batch_size': 512, 'accelerator': 'cpu'}\n"
     "experiment = {'dataset': data, 'models': ['ple', 'mmoe'], 'seeds': 1, 'training': training}\n"
-    "mtbench.run(experiment, records='records', resume=True, progress=True)\n"
+    "mtbench.run(experiment, records='records', progress=True)\n"
 )
 
 

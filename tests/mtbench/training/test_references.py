@@ -12,8 +12,10 @@ from mtbench.board.page import build
 from mtbench.board.wording import UNDEFINED
 from mtbench.cli.table import show_results
 from mtbench.data.columns import Columns
+from mtbench.errors import ModelsError
 from mtbench.experiment import PLACEMENT, load_experiment
 from mtbench.plan import make_plan
+from mtbench.record.store import read
 from mtbench.registry import Registry
 from mtbench.training import run as running
 
@@ -109,7 +111,7 @@ def test_tables_and_pages_show_networks_and_references_side_by_side(small, tmp_p
     site = build(tmp_path, tmp_path / "site").parent
     pages = {record.recipe.model.name: (site / "records" / f"{path.stem}.html").read_text() for record, path in done}
     (group,) = group_records(done)
-    found = zip(group.records, tell_apart(group.records), strict=True)
+    found = zip(group.records, tell_apart(group), strict=True)
     told = {record.recipe.model.name: settings for record, settings in found}
     assert told == {"mmoe": {}, "constant": {}, "means": {}, "own": told["own"]}
     assert all(key.startswith("inputs.asked") for key in told["own"])
@@ -118,7 +120,7 @@ def test_tables_and_pages_show_networks_and_references_side_by_side(small, tmp_p
     balancers = {name: page.count('<th scope="row">balancer</th>') for name, page in pages.items()}
     assert balancers == {"mmoe": 2, "constant": 0, "means": 0, "own": 0}  # among its settings and its code
     assert "not counted" in pages["own"]
-    show_results(done)
+    show_results(done, {})
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("own")]
     assert any(UNDEFINED in line for line in lines)  # its parameters
 
@@ -149,7 +151,7 @@ def test_a_finished_reference_is_kept_and_an_interrupted_one_starts_over(small, 
         mtbench.run(small, records=tmp_path / "cut")
     (kept,) = (tmp_path / "cut").glob("*.json")
     monkeypatch.undo()
-    means, trees = mtbench.run(small, records=tmp_path / "cut", resume=True)
+    means, trees = mtbench.run(small, records=tmp_path / "cut")
     assert means.path == kept
     assert [record.results for record in whole] == [means.record.results, trees.record.results]
     assert whole[1].predictions == trees.record.predictions
@@ -192,8 +194,8 @@ def test_given_inputs_reach_the_columns_of_references(small, tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("nan", r"own, seed 0: predict\(\) returned nan for task 'click'; predictions must be finite"),
-        ("flat", r"own, seed 0: predict\(\) returned shape \(\d+,\); return \(rows, tasks\), \(\d+, 3\)"),
+        ("nan", r"own: seed 0: predict\(\) returned nan for task 'click'; predictions must be finite"),
+        ("flat", r"own: seed 0: predict\(\) returned shape \(\d+,\); return \(rows, tasks\), \(\d+, 3\)"),
     ],
 )
 def test_predictions_that_are_none_are_refused(small, tmp_path, plugin, value, message):
@@ -208,11 +210,12 @@ def test_a_missing_package_is_named_before_anything_is_run(small, plugin):
         make_plan(load_experiment(small), Registry.load([plugin]))
 
 
-def test_a_dataset_that_a_reference_cannot_do_with_is_refused_before_any_training(small, tmp_path):
-    small |= {"models": [*small["models"], "means"]}
-    with pytest.raises(mtbench.MTBenchError, match=r"^model 'means' needs the id of user or item among the features"):
+def test_a_dataset_that_a_reference_cannot_do_with_is_no_fault_of_the_other_models(small, tmp_path):
+    small |= {"models": ["means", *small["models"]]}
+    with pytest.raises(ModelsError, match=r"^means: model 'means' needs the id of user or item among the features"):
         mtbench.run(small, records=tmp_path)
-    assert not list(tmp_path.iterdir())
+    (record,) = (read(path) for path in tmp_path.glob("*.json"))
+    assert record.recipe.model.name == small["models"][1]["name"]
 
 
 def test_the_recipe_of_a_network_keeps_its_balancer_and_training(small):

@@ -58,7 +58,7 @@ def test_a_seed_does_not_depend_on_its_neighbours(small, tmp_path):
 
 def _run(experiment: dict, folder: Path) -> None:
     torch.set_num_threads(1)
-    mtbench.run(experiment, records=folder, resume=True)
+    mtbench.run(experiment, records=folder)
 
 
 @pytest.mark.parametrize("select", ["mean", "per-task"])
@@ -104,9 +104,9 @@ def test_killed_at_random_moments_and_resumed_gives_the_bits_of_the_uninterrupte
 
 def test_resume_keeps_finished_records(small, tmp_path):
     (first,) = mtbench.run(small, records=tmp_path)
-    (again,) = mtbench.run(small, records=tmp_path, resume=True)
+    (again,) = mtbench.run(small, records=tmp_path)
     assert again.path == first.path
-    (fresh,) = mtbench.run(small, records=tmp_path)
+    (fresh,) = mtbench.run(small, records=tmp_path, resume=False)
     assert fresh.record.key == first.record.key
     assert len(list(tmp_path.glob("*.json"))) == 2  # two contents of one key stand side by side
 
@@ -188,7 +188,7 @@ def test_training_stops_when_validation_no_longer_improves(small, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_task_and_advice(small, tmp_path):
     small["training"] |= {"learning_rate": 1e30}
-    with pytest.raises(mtbench.MTBenchError, match=r"mmoe, seed 0.*epoch 1.*task 'click' is nan.*learning_rate"):
+    with pytest.raises(mtbench.MTBenchError, match=r"mmoe: seed 0: epoch 1.*task 'click' is nan.*learning_rate"):
         mtbench.run(small, records=tmp_path)
 
 
@@ -229,7 +229,7 @@ def test_two_processes_never_run_the_same_thing_into_one_folder(small, tmp_path)
             assert other.is_alive()
             time.sleep(0.05)
         with pytest.raises(mtbench.MTBenchError, match="another process is running the same thing"):
-            mtbench.run(small, records=tmp_path, resume=True)
+            mtbench.run(small, records=tmp_path)
     finally:
         other.kill()
         other.join()

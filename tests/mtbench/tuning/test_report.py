@@ -50,5 +50,5 @@ def test_the_page_of_a_sweep_that_has_only_begun_says_so(begin, tmp_path):
 def test_a_report_that_cannot_be_written_is_an_error_of_the_user(begin, tmp_path):
     _, [study] = begin()
     (tmp_path / "file").write_text("")
-    with pytest.raises(MTBenchError, match="the report cannot be written"):
+    with pytest.raises(MTBenchError, match="cannot be written"):
         report("test", str(study.place), tmp_path / "file" / "report.html")

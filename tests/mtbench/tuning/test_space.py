@@ -6,10 +6,10 @@ import pytest
 from mtbench import plan as plans
 from mtbench.errors import MTBenchError
 from mtbench.experiment import load_experiment
-from mtbench.plan import make_plan
+from mtbench.plan import label_models, make_plan
 from mtbench.registry import Registry
 from mtbench.schema import Choice, FloatRange, IntRange
-from mtbench.tuning.space import Dimension, apply_settings, check_keys, label_models, make_space, to_stored
+from mtbench.tuning.space import Dimension, apply_settings, check_keys, make_space, to_stored
 
 ROWS = 40_000
 REGISTRY = Registry.load()
