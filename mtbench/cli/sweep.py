@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,11 +107,11 @@ def worker(
     """Join a sweep that was started here or elsewhere, and work on its trials until all are done."""
     use_plugins(plugin)
     from mtbench.tuning.sweep import default_storage  # noqa: PLC0415
-    from mtbench.tuning.worker import end_with_parent, work  # noqa: PLC0415
+    from mtbench.tuning.worker import work  # noqa: PLC0415
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
 
-    with redirect_stdout(sys.stderr), end_with_parent() if attached else nullcontext():
-        count = work(name, storage or default_storage(folder, name), folder / name, say=say)
+    with redirect_stdout(sys.stderr):
+        count = work(name, storage or default_storage(folder, name), folder / name, attached=attached, say=say)
     typer.echo(f"{count} trials")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,9 @@ from mtbench.training.trainers import make_trainer
 from mtbench.tuning.space import apply_settings, check_keys, make_space
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from optuna import Trial
 
     from mtbench.data.columns import Columns
@@ -134,10 +137,17 @@ class SweepPlan:
         plan = make_plan(apply_settings(self.experiment, index, values), self.registry, self.where)
         return set_batch_size(plan, self.columns)
 
-    def run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
+    def run(
+        self,
+        candidate: Candidate,
+        taken: Taken,
+        folder: Path,
+        watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Work on a slot until it is used, or was given to another worker; ``folder`` is for the sweep's trainings.
 
-        Whatever goes wrong in the trial is its own fault, and noted with it. An interruption gives the slot back.
+        Whatever goes wrong in the trial is its own fault, and noted with it. An interruption gives the slot back;
+        ``watch`` is entered while one is welcome.
         """
         work = folder / "trials" / candidate.label
         own = work / str(taken.trial.number)
@@ -147,7 +157,9 @@ class SweepPlan:
         interruption: KeyboardInterrupt | StorageError | None = None
         try:
             with taken.keep_alive():
-                self._run(candidate, taken, own)
+                with watch():
+                    outcome = self._train(candidate, taken, own)
+                taken.finish(*outcome)
         except (StorageInternalError, SQLAlchemyError):
             raise
         except (KeyboardInterrupt, StorageError) as error:  # neither is a fault of the trial
@@ -168,7 +180,10 @@ class SweepPlan:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _run(self, candidate: Candidate, taken: Taken, folder: Path) -> None:
+    def _train(
+        self, candidate: Candidate, taken: Taken, folder: Path
+    ) -> tuple[TrialState, dict[str, Any], float | None]:
+        """Return how the trial ended, what was measured, and its score."""
         plan = self.plan_model(candidate.index, candidate.space.suggest(taken.trial))
         model = plan.models[0]
         columns = add_inputs(plan, self.columns, model)
@@ -185,9 +200,8 @@ class SweepPlan:
             **(self._measure_size(network, columns) if network else {}),
         }
         if pruning.pruned:
-            taken.finish(TrialState.PRUNED, measured)
-        else:
-            taken.finish(TrialState.COMPLETE, measured, self.score(run))
+            return TrialState.PRUNED, measured, None
+        return TrialState.COMPLETE, measured, self.score(run)
 
     def score(self, run: SeedRun) -> float:
         """Return the mean over tasks of the share of the way from the constant predictor to a perfect model."""

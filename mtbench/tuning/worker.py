@@ -8,7 +8,6 @@ import platform
 import signal
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,35 +33,41 @@ def work(
     storage: str,
     folder: Path,
     *,
+    attached: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Join a sweep and return how many slots this process worked on, once all are used.
 
+    One that is ``attached`` ends with its standard input.
+
     Raises MTBenchError if there is no such sweep, or if its studies were made of other data, code or settings than
     this machine has.
     """
+    parent = Parent(attached=attached)
     place, experiment = join_sweep(name, storage)
     with place.reach():
-        sweep_plan = SweepPlan(experiment, Registry.load(), f"sweep '{name}'")
-        sweep = experiment.sweep
-        studies = {}
-        for candidate in sweep_plan.candidates:
-            study = ModelStudy(place, f"{name}/{candidate.label}", sweep)
-            study.require(candidate.made_of)
-            studies[candidate.label] = study
+        with parent.watch():
+            sweep_plan = SweepPlan(experiment, Registry.load(), f"sweep '{name}'")
+            sweep = experiment.sweep
+            studies = {}
+            for candidate in sweep_plan.candidates:
+                study = ModelStudy(place, f"{name}/{candidate.label}", sweep)
+                study.require(candidate.made_of)
+                studies[candidate.label] = study
         worker = f"{platform.node()}:{os.getpid()}"
         say(f"worker {worker} joined sweep '{name}'")
         count = 0
-        while True:
+        while not parent.is_gone():
             candidate, taken = _take_next(sweep_plan.candidates, studies, worker)
             if taken is not None:
                 say(f"{candidate.label}: slot {taken.slot + 1} of {sweep.trials}")
-                sweep_plan.run(candidate, taken, folder)
+                sweep_plan.run(candidate, taken, folder, parent.watch)
                 count += 1
             elif all(len(study.slots().used) >= sweep.trials for study in studies.values()):
-                return count
+                break
             else:
-                time.sleep(min(POLL_SECONDS, sweep.heartbeat))  # a worker may die, and its slot be free again
+                parent.wait(min(POLL_SECONDS, sweep.heartbeat))  # a worker may die, and its slot be free again
+    return count
 
 
 def join_sweep(name: str, storage: str) -> tuple[Storage, Experiment]:
@@ -93,18 +98,46 @@ def _take_next(
     return candidates[0], None
 
 
-@contextmanager
-def end_with_parent() -> Iterator[None]:
-    """Interrupt this process when its standard input ends, as it does when the process that started it dies."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
-    done = threading.Event()
+class Parent:
+    """The process that started this one, which is gone once the standard input ends.
 
-    def wait() -> None:
+    While there is work, this process is interrupted then, and in between it ends by itself: an interruption on the way
+    out would be reported, though nothing is wrong.
+    """
+
+    def __init__(self, *, attached: bool) -> None:
+        self._gone = threading.Event()
+        self._lock = threading.Lock()
+        self._working = False
+        if attached:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+            threading.Thread(target=self._wait_for_end, daemon=True).start()
+
+    def _wait_for_end(self) -> None:
         while os.read(sys.stdin.fileno(), 1024):  # not buffered: this thread would hold the buffer's lock at exit
             pass
-        if not done.is_set():
-            _thread.interrupt_main()
+        with self._lock:
+            self._gone.set()
+            if self._working:
+                _thread.interrupt_main()
 
-    threading.Thread(target=wait, daemon=True).start()
-    yield
-    done.set()
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt if the parent goes meanwhile, or has gone."""
+        with self._lock:
+            self._working = True
+            if self._gone.is_set():
+                _thread.interrupt_main()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working = False
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, no longer than the parent is there."""
+        self._gone.wait(seconds)
+
+    def is_gone(self) -> bool:
+        """Return whether it has ended."""
+        return self._gone.is_set()

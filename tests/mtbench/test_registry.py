@@ -154,11 +154,11 @@ def test_a_target_must_be_a_class_or_an_import_string(site, target):
 )
 @pytest.mark.parametrize("named", ["argument", "environment"])
 def test_a_plugin_file_that_was_named_and_does_not_load_is_an_error(tmp_path, monkeypatch, source, reason, named):
-    path = tmp_path / "mine.py"
+    path = tmp_path / "named.py"
     path.write_text(source)
     monkeypatch.setenv("MTBENCH_PLUGINS", str(path) if named == "environment" else "")
     with pytest.raises(
-        MTBenchError, match=rf"^plugin file {re.escape(str(path))} does not load: .*{reason}.*mine\.py:\d"
+        MTBenchError, match=rf"^plugin file {re.escape(str(path))} does not load: .*{reason}.*named\.py:\d"
     ):
         Registry.load([path] if named == "argument" else [])
 

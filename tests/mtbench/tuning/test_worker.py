@@ -14,11 +14,19 @@ from tests.mtbench.tuning.conftest import PATIENCE
 
 CHILD = """
 import sys, time
-from mtbench.tuning.worker import end_with_parent
-with end_with_parent():
-    print("working", flush=True)
-    while not sys.argv[1:]:
+from mtbench.tuning.worker import Parent
+class Cycle:  # what is interrupted as it goes is reported, and no interruption of anything else
+    def __del__(self):
+        time.sleep(0.01)
+parent = Parent(attached=True)
+with parent.watch():
+    while sys.argv[1] == "busy":
+        print("working", flush=True)
         time.sleep(0.05)
+print("working", flush=True)
+while sys.argv[1] == "between" and not parent.is_gone():
+    parent.wait(100)
+    Cycle()
 """
 
 
@@ -76,13 +84,20 @@ def child(*arguments):
 
 
 def test_a_worker_is_interrupted_when_its_parent_is_gone_and_not_before():
-    worker = child()
+    worker = child("busy")
     assert worker.poll() is None
     _, errors = worker.communicate(timeout=PATIENCE)  # closes its standard input
     assert b"KeyboardInterrupt" in errors
 
 
-def test_a_worker_that_is_done_ends_well_while_its_parent_is_there():
+@pytest.mark.parametrize("state", ["between", "done"])
+def test_a_worker_that_has_no_work_ends_well(state):
+    worker = child(state)
+    assert worker.communicate(timeout=PATIENCE) == (b"", b"")
+    assert worker.returncode == 0
+
+
+def test_a_worker_that_is_done_ends_while_its_parent_is_there():
     worker = child("done")
     assert worker.wait(PATIENCE) == 0
     assert worker.communicate() == (b"", b"")
