@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import torch
-from filelock import FileLock, Timeout
 
-from mtbench.errors import BusyError, MTBenchError, StorageError
+from mtbench.errors import MTBenchError, StorageError
 from mtbench.evaluation import evaluate, predictions
 from mtbench.experiment import load_experiment, name_source
-from mtbench.files import hash_file, writing
+from mtbench.files import hash_file
 from mtbench.plan import label_models, make_plan
 from mtbench.provenance import CORE, find_versions
 from mtbench.record import store
-from mtbench.record.form import NAME_DIGITS, Measured, Predictions, Record
+from mtbench.record.form import Measured, Predictions, Record
 from mtbench.record.store import Written
 from mtbench.registry import Registry
 from mtbench.training import efficiency
@@ -31,9 +30,10 @@ from mtbench.training.prepare import add_inputs, prepare_data, set_batch_size
 from mtbench.training.recipe import DEFAULT, find_other_code, make_recipe
 from mtbench.training.scoring import Scorer
 from mtbench.training.trainers import make_trainer
+from mtbench.training.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytorch_lightning import Callback
 
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from mtbench.plan import Plan, PlannedModel
     from mtbench.record.form import BenchmarkPart, Budget, Tuning
     from mtbench.training.trainers import Trained
-
-WORK = ".work"
 
 
 def run(
@@ -135,8 +133,10 @@ class _ModelRun:
 
     def __post_init__(self) -> None:
         self.recipe = make_recipe(self.plan, self.columns, self.model, self.budget, self.benchmark)
-        self.work = self.folder / WORK / self.recipe.key[:NAME_DIGITS]
-        self.trainer = make_trainer(self.plan, self.columns, self.scorer, self.model, self.work, self.make_callbacks)
+        self.work = Work(self.folder, self.recipe.key)
+        self.trainer = make_trainer(
+            self.plan, self.columns, self.scorer, self.model, self.work.folder, self.make_callbacks
+        )
 
     def find_or_make(self, *, resume: bool) -> tuple[Written, bool]:
         """Return the record and whether it is new; say which code has changed since the nearest one was written.
@@ -144,8 +144,8 @@ class _ModelRun:
         Raises BusyError if another process is at the same work.
         """
         done = store.find(self.folder, self.recipe) if resume else None
-        if done is None or self._list_remains():
-            with self._lock():
+        if done is None or self.work.list_remains():
+            with self.work.hold():
                 done = store.find(self.folder, self.recipe) if resume else None  # another process may have written it
                 if done is None:
                     self._say_other_code()
@@ -161,41 +161,10 @@ class _ModelRun:
                 f"{self.label}: trained again, for {path.name} was made by other code of {', '.join(names)}"
             )
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep other processes from the same work; in the end, remove what it left beside records, if it was done.
-
-        The lock ends with this process, however it ends. Raises BusyError if another has it.
-        """
-        with writing(self.folder):
-            self.work.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.work.with_suffix(".lock"))
-            try:
-                lock.acquire(timeout=0)
-            except Timeout as error:
-                raise BusyError(
-                    f"another process is running the same thing into {self.folder}; wait for it, "
-                    "or give this run another --records folder"
-                ) from error
-        with lock:
-            yield
-            for path in self._list_remains():
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        with suppress(OSError):  # others may be at work there
-            self.work.parent.rmdir()
-
-    def _list_remains(self) -> list[Path]:
-        """Return what a killed process has left of this work: its folder, its lock, predictions without a record."""
-        orphans = [
-            path for path in self.folder.glob(f"{self.work.name}-*.parquet") if not path.with_suffix(".json").is_file()
-        ]
-        lock = self.work.with_suffix(".lock")
-        return orphans + [path for path in (self.work, lock) if path.exists()]
-
     def _make(self, *, resume: bool) -> Written:
         """Train every seed, then open the test split, predict, judge and write the record."""
         if not resume:
-            shutil.rmtree(self.work, ignore_errors=True)
+            shutil.rmtree(self.work.folder, ignore_errors=True)
         opened = self.columns.test_opened
         trained = {seed: self._fit(seed) for seed in self.recipe.seeds}
         test = self.columns.open_test()
@@ -217,7 +186,7 @@ class _ModelRun:
             predictions=written,
             baseline=self.plan.experiment.baseline,
         )
-        (self.work / "predictions.parquet").replace(self.folder / f"{record.file_stem}.parquet")
+        (self.work.folder / "predictions.parquet").replace(self.folder / f"{record.file_stem}.parquet")
         return Written(record, store.write(record, self.folder))
 
     def _fit(self, seed: int) -> Trained:
@@ -279,6 +248,6 @@ class _ModelRun:
         )
 
     def _write_predictions(self, tables: Iterable[pa.Table]) -> Predictions:
-        path = self.work / "predictions.parquet"
+        path = self.work.folder / "predictions.parquet"
         lines = predictions.write(tables, path)
         return Predictions(sha256=hash_file(path), rows=lines)

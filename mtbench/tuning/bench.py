@@ -14,6 +14,7 @@ from mtbench.training.failures import Failures
 from mtbench.training.prepare import prepare_data, set_batch_size
 from mtbench.training.recipe import make_recipe
 from mtbench.training.run import run
+from mtbench.training.work import Work
 from mtbench.tuning.sweep import sweep
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def fill(
             # looked up each time: another process or machine may have brought it meanwhile
             record = row.find(_read_records(records), benchmark.part, benchmark.settings(row, registry))
             if record is not None:
+                Work(records, record.key).tidy()
                 say(f"{where}: its record is there: {record.file_stem}")
                 continue
             say(where)

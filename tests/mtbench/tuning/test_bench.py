@@ -10,7 +10,7 @@ from mtbench.benchmark import Benchmark
 from mtbench.errors import MTBenchError
 from mtbench.record.store import read_all
 from mtbench.registry import Registry
-from mtbench.training.run import WORK
+from mtbench.training.work import WORK
 from mtbench.tuning.bench import fill, status
 
 

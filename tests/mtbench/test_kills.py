@@ -1,0 +1,172 @@
+"""Commands that are killed before any of their file-system operations, and begun again: same bits, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from mtbench.record.store import read_all
+from tests.mtbench.training.test_run import outcome
+from tests.mtbench.tuning.test_sweep import HERE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SAMPLE = 5
+"""Operations that a command is killed before, unless all are asked for (`pytest -m slow`)."""
+OPERATIONS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "os.link"}
+HASHES = re.compile(r"([0-9a-f]{16})-[0-9a-f]{16}(\.[0-9a-f]{16})?")
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+PLANTED = {"name": "planted", "rows": 1500, "users": 60, "items": 30}
+TRAINING = {"max_epochs": 2, "batch_size": 512, "accelerator": "cpu"}
+
+
+def perform(arguments: list[str], folder: Path, at: int | None) -> None:
+    """Run a command in a folder; kill this process before its operation number ``at``, or count them."""
+    count = 0
+    inside = str(folder)
+
+    def watch(event: str, details: tuple) -> None:
+        nonlocal count
+        writes = event == "open" and isinstance(details[2], int) and details[2] & WRITES
+        if (event in OPERATIONS or writes) and os.path.abspath(os.fsdecode(str(details[0]))).startswith(inside):  # noqa: PTH100
+            count += 1
+            if count == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    os.chdir(folder)
+    os.environ |= {"MTBENCH_CACHE": str(folder / "cache"), "MTBENCH_PLUGINS": str(folder / "plugins.py")}
+    log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from mtbench.cli import app  # noqa: PLC0415
+
+    sys.addaudithook(watch)
+    app(arguments, standalone_mode=False)
+    done, count = count, -1_000_000
+    folder.with_suffix(".count").write_text(str(done))
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Return a function that performs a command in a process of its own, and returns its exit status."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mtbench.training.run", "mtbench.tuning.bench", "mtbench.board.admission"])
+
+    def start(arguments: list[str], folder: Path, at: int | None = None) -> int:
+        process = context.Process(target=perform, args=(arguments, folder, at))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    return start
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return what lies in a folder, without locks of the cache and hashes of what has the time in it."""
+    paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(HASHES.sub(r"\1", path) for path in paths if not path.startswith("cache/locks/"))
+
+
+def check_kills(start, arguments, template, tmp_path, summarize, every):
+    """Kill a command before its operations, do it again, and compare with what it does uninterrupted."""
+    whole = tmp_path / "whole"
+    shutil.copytree(template, whole)
+    assert start(arguments, whole) == 0, whole.with_suffix(".log").read_text()
+    expected, files = summarize(whole), list_files(whole)
+    count = int(whole.with_suffix(".count").read_text())
+    assert count > 5
+    points = (
+        range(1, count + 1) if every else sorted({1 + step * (count - 1) // (SAMPLE - 1) for step in range(SAMPLE)})
+    )
+    for at in points:
+        folder = tmp_path / f"killed-{at}"
+        shutil.copytree(template, folder)
+        assert start(arguments, folder, at) == -signal.SIGKILL
+        assert start(arguments, folder) == 0, folder.with_suffix(".log").read_text()
+        assert summarize(folder) == expected, at
+        assert list_files(folder) == files, at
+        shutil.rmtree(folder)
+    return count
+
+
+every = pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+
+
+@pytest.fixture
+def template(tmp_path):
+    """Return a folder with experiments, a benchmark and a launcher that starts no processes."""
+    folder = tmp_path / "template"
+    folder.mkdir()
+    (folder / "plugins.py").write_text(HERE)
+    experiment = {
+        "dataset": PLANTED, "seeds": 1,
+        "models": [{"name": "shared-bottom", "bottom_layers": [4], "tower_layers": [4]}, "constant"],
+        "training": TRAINING, "sweep": {"trials": 2, "heartbeat": 1, "launcher": "here"},
+    }  # fmt: skip
+    (folder / "e.yaml").write_text(yaml.safe_dump(experiment))
+    return folder
+
+
+@every
+def test_run(start, template, tmp_path, every):
+    check_kills(start, ["run", "e.yaml"], template, tmp_path, lambda folder: outcome(folder / "records"), every)
+
+
+@every
+def test_sweep(start, template, tmp_path, every):
+    check_kills(start, ["sweep", "e.yaml"], template, tmp_path, lambda folder: outcome(folder / "records"), every)
+
+
+@every
+def test_bench_run(start, template, tmp_path, planted_benchmark, every):
+    entry = {"name": "single-task", "tower_layers": [4]}
+    content = planted_benchmark | {
+        "seeds": 1,
+        "sweep": {"trials": 1, "heartbeat": 1, "launcher": "here"},
+        "entries": [{"model": "constant"}, {"model": entry, "rows": ["default", "tuned"]}],
+    }
+    (template / "b.yaml").write_text(yaml.safe_dump(content))
+    arguments = ["bench", "run", "b.yaml"]
+    check_kills(start, arguments, template, tmp_path, lambda folder: outcome(folder / "records"), every)
+
+
+@pytest.fixture
+def done(start, template):
+    """Return the template with the records of its experiment."""
+    assert start(["run", "e.yaml"], template) == 0
+    shutil.rmtree(template / "records" / "site")
+    return template
+
+
+@every
+def test_board_add(start, done, tmp_path, every):
+    path = next(path for path in sorted((done / "records").glob("*.json")) if "shared-bottom" in path.read_text())
+
+    def summarize(folder):
+        written, problems = read_all(folder / "board")
+        assert not problems
+        checks = [json.loads(path.read_text()) for path in (folder / "board" / "checks").glob("*.json")]
+        resamples = {path.name for path in (folder / "board" / "resamples").glob("*.json")}
+        return [one.path.read_bytes() for one in written], [check | {"created": ""} for check in checks], resamples
+
+    arguments = ["board", "add", f"records/{path.name}", "--records", "board"]
+    check_kills(start, arguments, done, tmp_path, summarize, every)
+
+
+@every
+def test_board_build(start, done, tmp_path, every):
+    def summarize(folder):
+        return {path.name: path.read_bytes() for path in (folder / "site").rglob("*") if path.is_file()}
+
+    arguments = ["board", "build", "--records", "records", "--out", "site"]
+    check_kills(start, arguments, done, tmp_path, summarize, every)
