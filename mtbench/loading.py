@@ -30,6 +30,7 @@ _MACHINERY = (
 
 
 _CORE = Path(__file__).parent
+_FRAME = re.compile(r'^  File "(.+)", line (\d+), in (.+)\n    (.+)$', re.MULTILINE)
 LONGEST_MESSAGE = 300
 LINES = 3
 
@@ -76,13 +77,22 @@ def describe_crash(error: BaseException) -> str:
     """Return type and message of an error on one line, and below it the last lines of plugins on the way to it."""
     if isinstance(error, MTBenchError):
         return str(error)
-    message = " ".join(str(error).split())[:LONGEST_MESSAGE]
-    lines = [
-        f"  {frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if _is_of_plugin(Path(frame.filename))
+    frames = [
+        (frame.filename, frame.lineno, frame.name, frame.line) for frame in traceback.extract_tb(error.__traceback__)
     ]
-    return "\n".join([": ".join(filter(None, (type(error).__name__, message))), *lines[-LINES:]])
+    return _describe(": ".join(filter(None, (type(error).__name__, str(error)))), frames)
+
+
+def describe_traceback(text: str) -> str:
+    """Return the same of a traceback that another process has printed."""
+    return _describe(text.strip().splitlines()[-1], _FRAME.findall(text))
+
+
+def _describe(message: str, frames: Sequence[tuple[str, Any, str, str | None]]) -> str:
+    lines = [
+        f"  {file}:{number}, in {name}: {line}" for file, number, name, line in frames if _is_of_plugin(Path(file))
+    ]
+    return "\n".join([" ".join(message.split())[:LONGEST_MESSAGE], *lines[-LINES:]])
 
 
 def _is_of_plugin(file: Path) -> bool:

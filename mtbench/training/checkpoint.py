@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning.plugins import CheckpointIO
 
 from mtbench.files import write_atomically
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class DamagedError(Exception):
@@ -54,13 +52,13 @@ class Checkpoints(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
         """Save a checkpoint."""
-        save(checkpoint, path)
+        save(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: ARG002, FBT001
         """Return a checkpoint."""
-        content: dict[str, Any] = load(path)
+        content: dict[str, Any] = load(Path(path))
         return content
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint."""
-        path.unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import shutil
 import warnings
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from mtbench.errors import MTBenchError
+from mtbench import errors
+from mtbench.errors import MTBenchError, StorageError
+from mtbench.loading import describe_traceback
 from mtbench.training.checkpoint import Checkpoints, DamagedError
 from mtbench.training.display import RunDisplay, StepProgress
 from mtbench.training.memory import keep_freed
@@ -93,7 +96,7 @@ def fit(
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         except ProcessRaisedException as error:
-            raise MTBenchError(_root_cause(error)) from error
+            raise _find_cause(error) from error
         selection.restore()
     if display is not None:
         display.end(selection.summary(), plan.schema.tasks)
@@ -125,13 +128,15 @@ def make_lightning_trainer(training: Training, callbacks: list[pl.Callback], fol
     )
 
 
-def _root_cause(error: ProcessRaisedException) -> str:
-    """Return what a spawned process failed of: the user's mistake alone, or the whole traceback of another error."""
+def _find_cause(error: ProcessRaisedException) -> MTBenchError:
+    """Return what a spawned process failed of."""
     text = str(error)
-    _, mistake, message = text.rpartition(f"{MTBenchError.__module__}.{MTBenchError.__qualname__}: ")
-    if not mistake:
-        raise error
-    return message.strip()
+    raised = re.findall(rf"^{re.escape(errors.__name__)}\.(\w+): ", text, re.MULTILINE)
+    if not raised:
+        return MTBenchError(describe_traceback(text))
+    _, _, message = text.rpartition(f"{errors.__name__}.{raised[-1]}: ")
+    kind = StorageError if raised[-1] == StorageError.__name__ else MTBenchError
+    return kind(message.strip())
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtbench.errors import MTBenchError
+from mtbench.errors import MTBenchError, StorageError
 from mtbench.evaluation import predictions
 from mtbench.files import hash_file
 
@@ -126,7 +126,7 @@ def test_a_write_that_fails_leaves_nothing_new(tmp_path, monkeypatch, existing):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         predictions.write([example()], path)
     assert [found.read_bytes() for found in tmp_path.iterdir()] == ([] if existing is None else [existing])
 

@@ -101,9 +101,31 @@ def test_two_processes_run_a_model_from_a_plugin_file_and_predict_each_row_once(
 
 def test_a_mistake_in_a_spawned_process_is_told_as_one(small, tmp_path):
     small["training"] |= {"devices": 2, "learning_rate": 1e30}
-    with pytest.raises(mtbench.MTBenchError, match=r"^mmoe, seed 0: .*learning_rate") as caught:
+    with pytest.raises(mtbench.MTBenchError, match=r"^mmoe: seed 0: .*learning_rate") as caught:
         mtbench.run(small, records=tmp_path)
     assert "Traceback" not in str(caught.value)
+
+
+def test_an_error_of_a_plugin_in_a_spawned_process_is_told_with_its_own_lines(small, tmp_path):
+    plugin = tmp_path / "broken_plugin.py"
+    plugin.write_text(
+        "from mtbench import MultiTaskModel, hookimpl\n"
+        "from mtbench.nn import FeatureEmbedding\n\n\n"
+        "class Broken(MultiTaskModel):\n"
+        "    def __init__(self, config, data):\n"
+        "        super().__init__(config, data)\n"
+        "        self.embed = FeatureEmbedding(data, 4)\n\n"
+        "    def forward(self, batch):\n"
+        "        return self.embed(batch) @ self.absent\n\n\n"
+        "@hookimpl\n"
+        "def mtbench_models(register):\n"
+        '    register("broken", Broken)\n'
+    )
+    small["models"] = ["broken"]
+    small["training"] |= {"devices": 2}
+    said = r"^broken: seed 0: AttributeError: 'Broken' object has no .*\n  .*broken_plugin\.py:11, in forward: return"
+    with pytest.raises(mtbench.ModelsError, match=said):
+        mtbench.run(small, records=tmp_path / "records", plugins=[plugin])
 
 
 def test_devices_lie_outside_the_key(small, tmp_path):
