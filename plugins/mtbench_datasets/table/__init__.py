@@ -35,7 +35,7 @@ class TableConfig(DatasetConfig, Schema):
 class Table(Dataset[TableConfig]):
     """One CSV, TSV or Parquet file, every cell of the declared columns checked.
 
-    Binary labels are 0, 1, true or false; an empty cell is missing. Times become microseconds since 1970 (UTC where no
+    Binary labels are 0, 1, true or false; an empty cell is missing, and blanks around a value are none of it. Times become microseconds since 1970 (UTC where no
     zone is given) or stay the numbers they are.
     """
 
@@ -47,6 +47,7 @@ class Table(Dataset[TableConfig]):
         url="",
         description="A CSV, TSV or Parquet file of the user's own, with columns named in the experiment file.",
     )
+    version = 2  # blanks around values are trimmed
 
     def __init__(self, config: TableConfig) -> None:
         super().__init__(config)
@@ -92,7 +93,7 @@ class Table(Dataset[TableConfig]):
             columns = {}
             for column, parse in parsers.items():
                 try:
-                    columns[column] = parse(cells.decode(block[column]))
+                    columns[column] = cells.read(block[column], parse)
                     if column in needed:
                         empty = f"is empty; every row needs its {needed[column]}: fill it in or remove the row"
                         cells.refuse(pc.is_null(columns[column]), None, empty)

@@ -123,6 +123,14 @@ def test_reads_native_parquet_types(tmp_path):
     }
 
 
+def test_lists_of_the_largest_integers_are_read(tmp_path):
+    columns: dict[str, Any] = columns_of(ROWS)
+    lists = [[2**63, 2**64 - 1], [], [7]]
+    columns["genres"] = pa.array(lists, pa.list_(pa.uint64()))
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet")["genres"].to_pylist() == lists
+
+
 def test_text_in_parquet_means_the_same_as_in_csv(tmp_path):
     pq.write_table(pa.table(columns_of(ROWS)), tmp_path / "a.parquet")
     assert load(tmp_path / "a.parquet").to_pydict() == EXPECTED
@@ -291,6 +299,9 @@ def test_the_truth_of_a_binary_task_is_a_probability(tmp_path, wrong):
         ("genres", pa.array([["a"], ["b", None], []]), "row 2: .* holds an empty value"),
         ("liked", pa.array([0, 1, 5]), "row 3: 5 is no binary label"),
         ("posted_at", pa.array([1, None, 3]), "row 2: is empty; every row needs its time"),
+        ("genres", pa.array([[b"a"], None, [b"\xff"]]), "row 3: .* is not UTF-8 text"),
+        ("shelf", pa.array([b"a", None, b"\xff"], pa.binary(1)), "row 3: .* is not UTF-8 text"),
+        ("liked", pa.array([0, 1, 2**64 - 1], pa.uint64()), "row 3: 18446744073709551615 is no binary label"),
         ("posted_at", pa.array([1, 2, 2**63], pa.uint64()), "row 3: 9223372036854775808 is too large a time"),
     ],
 )
