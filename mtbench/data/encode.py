@@ -53,27 +53,32 @@ class Numbering:
 
 
 class Categorical(Numbering):
-    """Codes the values of a column that training rows have: sorted, from 1, a missing value last; 0 is unknown."""
+    """Codes the values of a column that training rows have: sorted, from 1, a missing value last; 0 is unknown.
+
+    ``seen`` counts the values that training rows have, missing ones left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen = np.zeros(1, bool)
+        self._is_known = np.zeros(1, bool)
+        self.seen = 0
 
     def fit(self, numbers: np.ndarray) -> None:
         """Take the numbers of training rows into account; call it when all blocks were added."""
-        if len(self._seen) <= len(self):
-            self._seen = np.zeros(len(self) + 1, bool)
-        self._seen[numbers] = True
+        if len(self._is_known) <= len(self):
+            self._is_known = np.zeros(len(self) + 1, bool)
+        self._is_known[numbers] = True
+        self.seen += int((numbers != MISSING).sum())
 
     def codes(self) -> tuple[np.ndarray, pa.Array]:
         """Return the code of each number, int32, that of a missing value last, and the values of codes from 1."""
         assert self.values is not None
-        known = np.flatnonzero(self._seen[:-1])
+        known = np.flatnonzero(self._is_known[:-1])
         known = known[pc.sort_indices(self.values.take(pa.array(known))).to_numpy()]
         codes = np.zeros(len(self) + 1, np.int32)
         codes[known] = np.arange(1, len(known) + 1)
         vocabulary = self.values.take(pa.array(known))
-        if self._seen[MISSING]:
+        if self._is_known[MISSING]:
             codes[MISSING] = len(known) + 1
             vocabulary = pa.concat_arrays([vocabulary, pa.nulls(1, vocabulary.type)])
         return codes, vocabulary

@@ -23,12 +23,13 @@ class Codes:
     """The codes of a column's numbers, that of a missing value last, 0 where training does not know the value.
 
     ``vocabulary`` lists the known values in the order of their codes, from 1; a missing value that training knows is
-    null there.
+    null there. ``count`` is how many values, missing ones left out, training rows hold.
     """
 
     column: str
     of_number: np.ndarray
     vocabulary: pa.Array
+    count: int
 
     @property
     def size(self) -> int:
@@ -101,7 +102,7 @@ class Fitted:
         for rows in blocks(self.raw.rows):
             train = self.part[rows] == splits.TRAIN
             categorical.fit(self.raw.scratch.read(f"number {column}", rows)[train])
-        return Codes(column, *categorical.codes())
+        return Codes(column, *categorical.codes(), categorical.seen)
 
     def _fit_list_codes(self, column: str) -> Codes:
         categorical, start = self.raw.listed[column], 0
@@ -109,7 +110,7 @@ class Fitted:
             numbers, lengths = self._read_lists(column, rows, start)
             categorical.fit(numbers[np.repeat(self.part[rows] == splits.TRAIN, lengths)])
             start += len(numbers)
-        return Codes(column, *categorical.codes())
+        return Codes(column, *categorical.codes(), categorical.seen)
 
     def _read_lists(self, column: str, rows: slice, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of some rows' lists, which begin at ``start``, and the lists' lengths."""

@@ -149,8 +149,7 @@ def predictors(
         with ThreadPoolExecutor() as pool:
             strengths = list(pool.map(strength_of, features.values()))
         for name, strength in zip(features, strengths, strict=True):
-            which = f"feature '{name}'{_column(name, schema)}"
-            warning = f"{which} alone predicts task '{task.name}' with {measure} {strength:.4f}"
+            warning = f"{name_feature(name, schema)} alone predicts task '{task.name}' with {measure} {strength:.4f}"
             if strength > STOP_ABOVE:
                 remedy = _remedy(name, schema)
                 yield Finding("stop", "label-copy", f"{warning}: it is the label or nearly so; {remedy}")
@@ -158,9 +157,10 @@ def predictors(
                 yield Finding("warn", "strong-feature", f"{warning}; make sure that it is known before the event")
 
 
-def _column(name: str, schema: Schema) -> str:
+def name_feature(name: str, schema: Schema) -> str:
+    """Say which feature it is, with its column where that is named otherwise."""
     source = next((feature.source for feature in schema.features if feature.name == name), name)
-    return "" if source == name else f" (column '{source}')"
+    return f"feature '{name}'" + ("" if source == name else f" (column '{source}')")
 
 
 def row_hashes(columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -20,6 +20,7 @@ from mtbench.data.raw import Raw
 from mtbench.data.scratch import read_ahead
 from mtbench.data.sources import digest, locate
 from mtbench.data.store import Store
+from mtbench.data.vocabularies import check_values
 from mtbench.errors import MTBenchError
 from mtbench.schema import Feature
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 6
+RECIPE = 7
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
@@ -87,6 +88,7 @@ def _build(
     findings += [
         *gates.order(part, time, schema.time, split.by, acknowledged),
         *gates.classes(fitted.low, fitted.high, schema.tasks),
+        *check_values(fitted, acknowledged),
     ]
     if schema.row is not None:
         findings += gates.identities(raw.whole("row id"), part, schema.row)

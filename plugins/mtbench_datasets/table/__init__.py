@@ -35,8 +35,8 @@ class TableConfig(DatasetConfig, Schema):
 class Table(Dataset[TableConfig]):
     """One CSV, TSV or Parquet file, every cell of the declared columns checked.
 
-    Binary labels are 0, 1, true or false; an empty cell is missing, and blanks around a value are none of it. Times become microseconds since 1970 (UTC where no
-    zone is given) or stay the numbers they are.
+    Binary labels are 0, 1, true or false; an empty cell is missing, and blanks around a value are none of it. Times
+    become microseconds since 1970 (UTC where no zone is given) or stay the numbers they are.
     """
 
     Config: ClassVar[type[DatasetConfig]] = TableConfig

@@ -131,6 +131,26 @@ def test_lists_of_the_largest_integers_are_read(tmp_path):
     assert load(tmp_path / "a.parquet")["genres"].to_pylist() == lists
 
 
+def test_values_are_those_that_are_meant_and_what_is_not_clear_is_said(tmp_path, prepared, monkeypatch):
+    monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "cache"))
+    genres = ["drama | comedy", "comedy|drama", " war", "drama |war"]
+    countries = ["NL", "NL ", " ES", "ES"]
+    rows = [[genres[i % 4], countries[i // 3 % 4], str(i // 5 % 2)] for i in range(400)]
+    features = ["country", {"name": "genres", "kind": "multi"}]
+    roles: dict[str, Any] = {"tasks": ["liked"], "features": features}
+    path = write(tmp_path / "a.csv", rows, ["genres", "country", "liked"])
+    columns = prepared(Table(TableConfig(path=path, **roles)))
+    assert (columns.spec.categorical, columns.spec.multi) == ({"country": 3}, {"genres": 4})  # and the unknown one
+    assert [finding.gate for finding in columns.findings] == ["equal-rows"]
+    rows[7][:2] = ['["drama", "comedy"]', "nl"]
+    columns = prepared(Table(TableConfig(path=write(path, rows, ["genres", "country", "liked"]), **roles)))
+    assert [finding.message for finding in columns.findings if finding.gate != "equal-rows"] == [
+        "feature 'country' has 'NL' and 'nl', which are different values; write them alike if they mean the same",
+        "feature 'genres' has brackets or quotes in 1 of 4 values, such as '[\"drama\", \"comedy\"]', which are taken as "
+        "part of them; write the values of a list alone, with nothing but the separator between them",
+    ]
+
+
 def test_text_in_parquet_means_the_same_as_in_csv(tmp_path):
     pq.write_table(pa.table(columns_of(ROWS)), tmp_path / "a.parquet")
     assert load(tmp_path / "a.parquet").to_pydict() == EXPECTED
