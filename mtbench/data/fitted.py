@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,11 +119,18 @@ class Fitted:
         return self.raw.scratch.read(f"list {column}", slice(start, start + int(lengths.sum()))), lengths
 
     def _fit_standard(self, feature: str) -> encode.Standard:
-        standard = encode.Standard()
+        low, high = math.inf, -math.inf
+        for raw in self._read_training(feature):
+            low, high = float(np.fmin.reduce(raw, initial=low)), float(np.fmax.reduce(raw, initial=high))
+        standard = encode.Standard(low, high)
+        for raw in self._read_training(feature):
+            standard.fit(raw)
+        return standard
+
+    def _read_training(self, feature: str) -> Iterator[np.ndarray]:
         for rows in blocks(self.raw.rows):
             train = self.part[rows] == splits.TRAIN
-            standard.fit(self.raw.scratch.read(f"numeric {feature}", rows)[train])
-        return standard
+            yield self.raw.scratch.read(f"numeric {feature}", rows)[train]
 
     def _find_extremes(self) -> tuple[np.ndarray, np.ndarray]:
         tasks = len(self.raw.schema.tasks)

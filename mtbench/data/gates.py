@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mtbench.data.splits import NAMES
+from mtbench.data.splits import NAMES, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +44,14 @@ class Values(NamedTuple):
     codes: np.ndarray
     owner: np.ndarray | None = None
     ordered: bool = False
+
+
+def sample_training(part: np.ndarray) -> np.ndarray:
+    """Return the numbers of at most SAMPLE training rows, ascending."""
+    sample = np.flatnonzero(part == TRAIN)
+    if len(sample) > SAMPLE:  # at random: a stride might meet a period in the rows
+        sample = np.sort(np.random.default_rng(0).choice(sample, SAMPLE, replace=False))
+    return sample
 
 
 def columns(schema: Schema, features: Sequence[Feature]) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from mtbench.data.columns import Columns
 from mtbench.data.content import Content
 from mtbench.data.fitted import Fitted
 from mtbench.data.raw import Raw
+from mtbench.data.scales import check_numbers
 from mtbench.data.scratch import read_ahead
 from mtbench.data.sources import digest, locate
 from mtbench.data.store import Store
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 7
+RECIPE = 8
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
@@ -89,6 +90,7 @@ def _build(
         *gates.order(part, time, schema.time, split.by, acknowledged),
         *gates.classes(fitted.low, fitted.high, schema.tasks),
         *check_values(fitted, acknowledged),
+        *check_numbers(fitted, acknowledged),
     ]
     if schema.row is not None:
         findings += gates.identities(raw.whole("row id"), part, schema.row)

@@ -146,8 +146,10 @@ def test_values_are_those_that_are_meant_and_what_is_not_clear_is_said(tmp_path,
     columns = prepared(Table(TableConfig(path=write(path, rows, ["genres", "country", "liked"]), **roles)))
     assert [finding.message for finding in columns.findings if finding.gate != "equal-rows"] == [
         "feature 'country' has 'NL' and 'nl', which are different values; write them alike if they mean the same",
-        "feature 'genres' has brackets or quotes in 1 of 4 values, such as '[\"drama\", \"comedy\"]', which are taken as "
-        "part of them; write the values of a list alone, with nothing but the separator between them",
+        (
+            "feature 'genres' has brackets or quotes in 1 of 4 values, such as '[\"drama\", \"comedy\"]', which are "
+            "taken as part of them; write the values of a list alone, with nothing but the separator between them"
+        ),
     ]
 
 
