@@ -14,6 +14,7 @@ from pydantic import Field
 from mtbench import Card, Dataset, DatasetConfig, MTBenchError, Schema, Source, Split, find_kind
 from mtbench_datasets.table import cells
 from mtbench_datasets.table.blocks import Csv, File, Parquet
+from mtbench_datasets.table.formats import refuse_other_formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 class TableConfig(DatasetConfig, Schema):
     """A file and what its columns mean."""
 
-    path: Path = Field(description="CSV, TSV or Parquet file, relative to the current folder.")
+    path: Path = Field(
+        description="CSV, TSV or Parquet file, relative to the current folder; from Python also a DataFrame."
+    )
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Separator of a CSV; a tab for .tsv and .tab, else a comma."
     )
@@ -75,6 +78,9 @@ class Table(Dataset[TableConfig]):
 
     def _open_file(self, path: Path, columns: Sequence[str]) -> File:
         shown, kind = str(self.config.path), path.suffix.lower()
+        if shown.startswith("frame:"):
+            shown = "the data frame"
+        refuse_other_formats(path, shown)
         if kind in {".parquet", ".pq"}:
             return Parquet(path, shown, columns)
         return Csv(path, shown, columns, self.config.separator or ("\t" if kind in {".tsv", ".tab"} else ","))

@@ -168,7 +168,7 @@ def tell_time_text(blocks: Iterable[pa.Array]) -> TimeText:
             strings = text(cells)
             if written == "instants":
                 first = strings.drop_null().slice(0, 1)
-                if not pc.all(pc.match_substring_regex(first, r"^[-+]?[\d.]+([eE]\S+)?$")).as_py():
+                if not pc.all(pc.match_substring_regex(first, r"^[-+]?(\d+\.?\d*|\.\d+)([eE]\S+)?$")).as_py():
                     break
                 written = "integers"
             strings.cast(pa.int64())

@@ -245,6 +245,11 @@ def test_a_broken_cell_is_named(tmp_path, column, row, rows, file):
         ("posted_at", "", "is empty; every row needs its time"),
         ("posted_at", "now", "'now' is not a time"),
         ("posted_at", "2024-02-30", "'2024-02-30' is not a time"),
+        (
+            "posted_at",
+            "21.06.2000",
+            "'21.06.2000' is not a time in ISO 8601; write it like 2024-01-31T18:30:00, or set",
+        ),
         ("part", "", "is empty; every row needs its split"),
         ("length_ms", "nan", "'nan' is not a finite number"),
         ("length_ms", "1,5", "'1,5' is not a number"),
@@ -295,6 +300,41 @@ def test_broken_files(tmp_path, content, what):
     with pytest.raises(MTBenchError, match=what) as caught:
         load(path, **ONE_FEATURE)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("written", ["21.06.2000", "06/21/2000", "21.06.2000 18:30"])
+def test_times_of_another_form_get_the_same_hint(tmp_path, written):
+    rows = [[*row[:2], written, *row[3:]] for row in ROWS]
+    with pytest.raises(MTBenchError, match=f"'{written}' is not a time in ISO 8601; .*, or set time_format"):
+        load(write(tmp_path / "a.csv", rows))
+
+
+ZIP = b"PK\x03\x04\x14\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.xlsx", ZIP, "is a spreadsheet; save its sheet as CSV in UTF-8"),
+        ("a.XLS", b"\xd0\xcf\x11\xe0", "is a spreadsheet"),
+        ("a.jsonl", b'{"x": 1}\n', r"holds JSON; convert it once: pandas.read_json\('.*a.jsonl', lines=True\).to_parq"),
+        ("a.json", b'[{"x": 1}]', r"holds JSON; convert it once: pandas.read_json\('.*a.json', lines=False\)"),
+        ("a.csv", b'{"x": 1}\n', "holds JSON"),
+        ("a.zip", ZIP, "is an archive; unpack it"),
+        ("a.tar", b"x", "is an archive; unpack it"),
+        ("a.csv", ZIP, "is an archive or a spreadsheet; save its table as CSV"),
+        ("a.csv", b"PAR1\x15\x04", r"is a Parquet file; give it a name that ends with \.parquet"),
+        ("a.feather", b"ARROW1", r"is of a format that is not read; write it as Parquet, .* to_parquet\('a.parquet'\)"),
+        ("a.sqlite", b"SQLite format 3\x00", "is of a format that is not read"),
+    ],
+)  # fmt: skip
+def test_other_formats_get_a_line_that_says_what_to_do(tmp_path, name, content, what):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(MTBenchError, match=what) as caught:
+        load(path, **ONE_FEATURE)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_stray_quote_inside_a_cell_is_text(tmp_path):

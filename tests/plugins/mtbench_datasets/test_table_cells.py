@@ -164,6 +164,10 @@ def test_an_empty_value_in_a_list_is_named(values):
         ([["1.0"]], "decimals"),
         ([["1e9"]], "decimals"),
         ([["2024-01-31"], ["2024-02-01"]], "instants"),
+        ([["21.06.2000"]], "instants"),
+        ([["1.2.3"]], "instants"),
+        ([["06/21/2000"]], "instants"),
+        ([["-.5"], ["3."]], "decimals"),
         ([[1, 2]], "instants"),  # not text, so that nobody asks
     ],
 )
@@ -193,6 +197,7 @@ def test_instants_are_microseconds_and_numbers_are_themselves(values, written, t
     [
         ("now", None, "'now' is not a time in ISO 8601"),
         ("31/01/2024", None, "'31/01/2024' is not a time in ISO 8601"),
+        ("21.06.2000", None, "'21.06.2000' is not a time in ISO 8601"),
         ("2024-01-31", "%d.%m.%Y", "'2024-01-31' is not a time of the form '%d.%m.%Y'"),
         ("2024-01-31", "%Q", "time_format '%Q' is not understood"),
     ],
