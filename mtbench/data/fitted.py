@@ -98,6 +98,24 @@ class Fitted:
                 mask,
             )  # fmt: skip
 
+    def find_unlabelled(self) -> np.ndarray | None:
+        """Return which test rows lack a label that a task may have for them, bool of shape (rows, tasks); None if none.
+
+        A row that is known not to be ``given`` has no such label.
+        """
+        names = [task.name for task in self.raw.schema.tasks]
+        unlabelled = np.zeros((self.raw.rows, len(names)), bool)
+        for rows in blocks(self.raw.rows):
+            labels = self.raw.scratch.read("labels", rows)
+            unknown = np.isnan(labels)
+            for index, task in enumerate(self.raw.schema.tasks):
+                lacks = unknown[:, index]
+                if task.given is not None:
+                    given = names.index(task.given)
+                    lacks = unknown[:, given] | (lacks & (labels[:, given] == 1))
+                unlabelled[rows, index] = lacks & (self.part[rows] == splits.TEST)
+        return unlabelled if unlabelled.any() else None
+
     def _fit_codes(self, column: str) -> Codes:
         categorical = self.raw.numbered[column]
         for rows in blocks(self.raw.rows):

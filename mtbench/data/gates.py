@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mtbench.data.splits import NAMES, TRAIN
+from mtbench.data.splits import NAMES, TEST, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -112,20 +112,25 @@ def identities(rows: np.ndarray, part: np.ndarray, column: str) -> Iterator[Find
             )  # fmt: skip
 
 
-def classes(low: np.ndarray, high: np.ndarray, tasks: Sequence[Task]) -> Iterator[Finding]:
+def classes(
+    low: np.ndarray, high: np.ndarray, tasks: Sequence[Task], unlabelled: np.ndarray | None = None
+) -> Iterator[Finding]:
     """Check that each task has rows of both classes (of numbers: two values) in each part.
 
     ``low`` and ``high`` (tasks, parts) are the extremes of the labels that count; low is above high where none does.
+    That is only a warning in a test part with ``unlabelled`` rows (rows, tasks), which are predicted without being
+    judged.
     """
-    for task, least, most in zip(tasks, low, high, strict=True):
-        for name, lowest, highest in zip(NAMES, least, most, strict=True):
-            if lowest >= highest:
-                labels = f"only the value {lowest:g}" if lowest == highest else "no labelled row"
-                yield Finding(
-                    "stop", "one-class",
-                    f"task '{task.name}' (column '{task.label}') has {labels} in the {name} rows; "
-                    "leave the task out, or choose another split",
-                )  # fmt: skip
+    for index, (task, least, most) in enumerate(zip(tasks, low, high, strict=True)):
+        for part, (name, lowest, highest) in enumerate(zip(NAMES, least, most, strict=True)):
+            if lowest < highest:
+                continue
+            labels = f"only the value {lowest:g}" if lowest == highest else "no labelled row"
+            which = f"task '{task.name}' (column '{task.label}') has {labels} in the {name} rows"
+            if part == TEST and unlabelled is not None and unlabelled[:, index].any():
+                yield Finding("warn", "one-class", f"{which}; those without a label are predicted, not judged")
+            else:
+                yield Finding("stop", "one-class", f"{which}; leave the task out, or choose another split")
 
 
 def predictors(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 8
+RECIPE = 9
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
@@ -90,9 +90,10 @@ def _build(
     chunk = splits.assign_chunks(part, time, split.seed)
     fitted = Fitted(raw, part)
     acknowledged = dataset.card.acknowledged
+    unlabelled = fitted.find_unlabelled() if official is not None else None
     findings += [
         *gates.order(part, time, schema.time, split.by, acknowledged),
-        *gates.classes(fitted.low, fitted.high, schema.tasks),
+        *gates.classes(fitted.low, fitted.high, schema.tasks, unlabelled),
         *check_values(fitted, acknowledged),
         *check_numbers(fitted, acknowledged),
     ]
@@ -101,6 +102,8 @@ def _build(
     of_rows = {"chunk": chunk}
     if time is None:
         of_rows["time"] = splits.order(raw.rows, None, split.seed)
+    if unlabelled is not None:
+        of_rows["unlabelled"] = unlabelled
     if isinstance(loaded, pa.Table) and (reachable := dataset.reachable(loaded, chunk)):
         unknown = np.full(raw.rows, np.nan)
         of_rows["reachable"] = np.column_stack([reachable.get(task.name, unknown) for task in schema.tasks])
