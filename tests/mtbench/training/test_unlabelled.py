@@ -90,7 +90,9 @@ def test_a_task_without_any_test_label_is_undefined_and_all_goes_on(run, tmp_pat
         tasks = resamples.make(written, Registry.load()).model_dump()["tasks"]
         assert {task for task, drawn in tasks.items() if None not in drawn["values"]} == {*LABELS} - undefined
     assert inspect(written.path, Registry.load()).check.level == "checked"
-    assert "there are no rows" in build(tmp_path / "records", tmp_path / "site").read_text()
+    build(tmp_path / "records", tmp_path / "site")
+    (page,) = (tmp_path / "site" / "data").glob("*.html")
+    assert "buy auc on test: there are no rows" in page.read_text()
 
 
 def test_labels_that_are_missing_elsewhere_are_neither_predicted_nor_judged(run):
