@@ -66,14 +66,20 @@ def _check(fitted: Fitted, feature: Feature, sample: np.ndarray) -> Iterator[Fin
 
 
 def _find_hidden_spread(fitted: Fitted, feature: Feature, which: str, known: np.ndarray) -> Iterator[Finding]:
-    quarter, rest = (float(np.quantile(known, at, method="nearest")) for at in (0.25, 0.75))
-    spread = fitted.numeric[feature.name].distance(quarter, rest)
-    if quarter == rest or spread >= LITTLE:
+    standard, median = fitted.numeric[feature.name], _quantile(known, 0.5)
+    ends = [(_quantile(known, 0.25), _quantile(known, 0.75))]
+    if ends[0][0] == ends[0][1]:  # then look at those that are not the most common number
+        others = known[known != median]
+        if not len(others):
+            return
+        ends = [(_quantile(others, 0.25), _quantile(others, 0.75)), (median, _quantile(others, 0.5))]
+    spread = max(standard.distance(*pair) for pair in ends)
+    if spread >= LITTLE:
         return
     farthest, at = -1.0, 0
     for rows in blocks(fitted.raw.rows):
         raw = fitted.raw.scratch.read(f"numeric {feature.name}", rows)
-        apart = np.abs(raw / 2 - quarter / 2)
+        apart = np.abs(raw / 2 - median / 2)
         apart[np.isnan(raw) | (fitted.part[rows] != splits.TRAIN)] = -1
         if apart.max() > farthest:
             farthest, at, value = float(apart.max()), rows.start + int(apart.argmax()), float(raw[apart.argmax()])
@@ -85,3 +91,7 @@ def _find_hidden_spread(fitted: Fitted, feature: Feature, which: str, known: np.
         f"{which}, row {at + 1}: beside {value:g} the others are nearly one number, half of the training rows being "
         f"within {spread:.0e} standard deviations; {remedy}",
     )  # fmt: skip
+
+
+def _quantile(numbers: np.ndarray, share: float) -> float:
+    return float(np.quantile(numbers, share, method="nearest"))

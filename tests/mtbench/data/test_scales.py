@@ -75,6 +75,25 @@ def test_an_extreme_beside_which_the_others_vanish_is_refused_by_row(read, big, 
     assert said == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        (NORMAL > 0).astype(float),
+        (NORMAL > 1).astype(float),
+        np.where(NORMAL > 0.5, NORMAL, 0),
+        7 + np.where(np.arange(ROWS) % 20 == 0, NORMAL, 0),
+    ],
+    ids=["two numbers", "one of them rare", "mostly zero", "mostly seven"],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_extreme_hides_columns_of_few_numbers_too(read, raw, sign):
+    raw = raw.copy()
+    assert read(raw)[1] == []
+    raw[TRAIN[17]] = sign * 1e300
+    with pytest.raises(MTBenchError, match=rf"row {TRAIN[17] + 1}: beside {'-' if sign < 0 else ''}1e\+300 the others"):
+        read(raw)
+
+
 def test_an_extreme_beside_which_others_are_small_is_warned_of(read):
     raw = NORMAL.copy()
     raw[TRAIN[17]] = 1e5
