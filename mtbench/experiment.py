@@ -106,6 +106,11 @@ def _expand_seeds(value: Any) -> Any:
     return value
 
 
+def _is_frame(value: object) -> bool:
+    """Return whether a setting is a table in memory: a pandas DataFrame, or another of Arrow's protocol."""
+    return hasattr(value, "__arrow_c_stream__")
+
+
 Count = Annotated[int, Field(ge=1, le=1000)]
 _Listed = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1000)]
 Seeds = Annotated[_Listed, BeforeValidator(_expand_seeds, json_schema_input_type=Count | _Listed)]
@@ -135,6 +140,16 @@ class Experiment(Settings):
     baseline: Name | None = Field(None, description="Model that delta-m is measured against.")
     inputs: Inputs = Field(Inputs(), description="What every model has beyond plain features.")
     sweep: Sweep = Field(Sweep(), description="How `mtbench sweep` searches settings; a run takes no notice of it.")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _keep_frames(cls, dataset: Any) -> Any:
+        """Put tables in memory, given where a path is expected, into the cache."""
+        if not isinstance(dataset, Mapping) or not any(map(_is_frame, dataset.values())):
+            return dataset
+        from mtbench.data.frames import keep_frame  # noqa: PLC0415 - settings are validated without pandas
+
+        return {key: keep_frame(value) if _is_frame(value) else value for key, value in dataset.items()}
 
     @field_validator("metrics", "seeds")
     @classmethod

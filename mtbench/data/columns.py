@@ -206,6 +206,13 @@ class Columns:
         """Return the ``optimum`` or ``reachable`` predictions (rows, tasks) of generated data, NaN where unknown."""
         return self._of(kind, rows)
 
+    def unlabelled(self, rows: EncodedRows) -> np.ndarray | None:
+        """Return which rows of the official test part are predicted without being judged, bool of shape (rows, tasks).
+
+        None where every label of that part is known.
+        """
+        return self._of("unlabelled", rows)
+
     def _of(self, name: str, rows: EncodedRows) -> np.ndarray | None:
         if not (self.folder / f"{name}.npy").is_file():
             return None

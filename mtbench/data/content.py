@@ -24,10 +24,7 @@ class Content:
 
     def __init__(self, fitted: Fitted) -> None:
         self._fitted = fitted
-        sample = np.flatnonzero(fitted.part == splits.TRAIN)
-        if len(sample) > gates.SAMPLE:  # at random: a stride might meet a period in the rows
-            sample = np.sort(np.random.default_rng(0).choice(sample, gates.SAMPLE, replace=False))
-        self._sample = sample
+        self._sample = gates.sample_training(fitted.part)
         self._picked: list[Encoded] = []
 
     def add(self, encoded: Encoded) -> None:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MISSING = -1
 """The number of a missing value."""
 
+FARTHEST = 1e6
+"""Deviations from the mean of training rows at which numbers of other rows are cut off: no network sees an infinity."""
+
+_LATE = 2.0**-21
+
 
 class Numbering:
     """Numbers the values of a column from 0 in the order of their first appearance."""
@@ -53,63 +58,88 @@ class Numbering:
 
 
 class Categorical(Numbering):
-    """Codes the values of a column that training rows have: sorted, from 1, a missing value last; 0 is unknown."""
+    """Codes the values of a column that training rows have: sorted, from 1, a missing value last; 0 is unknown.
+
+    ``seen`` counts the values that training rows have, missing ones left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen = np.zeros(1, bool)
+        self._is_known = np.zeros(1, bool)
+        self.seen = 0
 
     def fit(self, numbers: np.ndarray) -> None:
         """Take the numbers of training rows into account; call it when all blocks were added."""
-        if len(self._seen) <= len(self):
-            self._seen = np.zeros(len(self) + 1, bool)
-        self._seen[numbers] = True
+        if len(self._is_known) <= len(self):
+            self._is_known = np.zeros(len(self) + 1, bool)
+        self._is_known[numbers] = True
+        self.seen += int((numbers != MISSING).sum())
 
     def codes(self) -> tuple[np.ndarray, pa.Array]:
         """Return the code of each number, int32, that of a missing value last, and the values of codes from 1."""
         assert self.values is not None
-        known = np.flatnonzero(self._seen[:-1])
+        known = np.flatnonzero(self._is_known[:-1])
         known = known[pc.sort_indices(self.values.take(pa.array(known))).to_numpy()]
         codes = np.zeros(len(self) + 1, np.int32)
         codes[known] = np.arange(1, len(known) + 1)
         vocabulary = self.values.take(pa.array(known))
-        if self._seen[MISSING]:
+        if self._is_known[MISSING]:
             codes[MISSING] = len(known) + 1
             vocabulary = pa.concat_arrays([vocabulary, pa.nulls(1, vocabulary.type)])
         return codes, vocabulary
 
 
 class Standard:
-    """Standardises a column by the training rows' mean and deviation (blocks joined as by Chan et al., 1983)."""
+    """Standardises a column by the training rows' mean and deviation (blocks joined as by Chan et al., 1983).
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._mean = self._squares = 0.0
-        self._low, self._high = math.inf, -math.inf
+    ``low`` and ``high`` are the extremes of the training rows. By them numbers are brought to the order of 1, by a
+    power of two and so without rounding: no square leaves the range of doubles. Where numbers differ in late digits
+    alone, what they have in common is taken away before.
+    """
+
+    def __init__(self, low: float = math.inf, high: float = -math.inf) -> None:
+        self.low, self.high = low, high
         self.missing = False
+        self._count = 0
+        self._mean = self._squares = self._origin = 0.0
+        self._exponent = 0
+        if low < high:
+            late = high / 2 - low / 2 < _LATE * max(abs(low), abs(high))
+            self._origin = low if late else 0.0
+            self._exponent = math.frexp(max(abs(low - self._origin), abs(high - self._origin)))[1]
 
     def fit(self, raw: np.ndarray) -> None:
         """Take the raw numbers of training rows into account."""
-        known = raw[~np.isnan(raw)]
+        known = self._reduce(raw[~np.isnan(raw)])
         self.missing |= len(known) < len(raw)
-        if not len(known):
+        if not len(known) or self.low == self.high:
             return
         mean, count = known.mean(), self._count + len(known)
         apart = mean - self._mean
         self._squares += np.square(known - mean).sum() + apart**2 * self._count * len(known) / count
         self._mean += apart * len(known) / count
         self._count = count
-        self._low, self._high = min(self._low, known.min()), max(self._high, known.max())
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
-        """Return the standardised numbers, float32; a missing one is 0, the mean."""
-        mean, deviation = self._mean, 1.0
-        if self._low < self._high:
-            deviation = math.sqrt(self._squares / self._count)
-        elif self._count:  # rounding would give a constant column a tiny deviation
-            mean = self._low
-        scaled: np.ndarray = np.nan_to_num((raw - mean) / deviation, nan=0.0).astype(np.float32)
-        return scaled
+        """Return the standardised numbers, float32, at most FARTHEST from 0; a missing one is 0, the mean."""
+        mean = self.low if self.low == self.high else self._mean  # rounding would give a constant column another one
+        scaled = np.clip((self._reduce(raw) - mean) / self._deviation, -FARTHEST, FARTHEST)
+        numbers: np.ndarray = np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+        return numbers
+
+    def distance(self, one: float, other: float) -> float:
+        """Return how many deviations two numbers are apart."""
+        ends = self._reduce(np.array([one, other]))
+        return float(abs(ends[1] - ends[0]) / self._deviation)
+
+    @property
+    def _deviation(self) -> float:
+        return math.sqrt(self._squares / self._count) if self.low < self.high else 1.0
+
+    def _reduce(self, raw: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            reduced: np.ndarray = np.ldexp(raw - self._origin, -self._exponent)
+        return reduced
 
 
 def lists(column: pa.ChunkedArray | pa.Array) -> tuple[pa.ChunkedArray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,12 +24,13 @@ class Codes:
     """The codes of a column's numbers, that of a missing value last, 0 where training does not know the value.
 
     ``vocabulary`` lists the known values in the order of their codes, from 1; a missing value that training knows is
-    null there.
+    null there. ``count`` is how many values, missing ones left out, training rows hold.
     """
 
     column: str
     of_number: np.ndarray
     vocabulary: pa.Array
+    count: int
 
     @property
     def size(self) -> int:
@@ -96,12 +98,30 @@ class Fitted:
                 mask,
             )  # fmt: skip
 
+    def find_unlabelled(self) -> np.ndarray | None:
+        """Return which test rows lack a label that a task may have for them, bool of shape (rows, tasks); None if none.
+
+        A row that is known not to be ``given`` has no such label.
+        """
+        names = [task.name for task in self.raw.schema.tasks]
+        unlabelled = np.zeros((self.raw.rows, len(names)), bool)
+        for rows in blocks(self.raw.rows):
+            labels = self.raw.scratch.read("labels", rows)
+            unknown = np.isnan(labels)
+            for index, task in enumerate(self.raw.schema.tasks):
+                lacks = unknown[:, index]
+                if task.given is not None:
+                    given = names.index(task.given)
+                    lacks = unknown[:, given] | (lacks & (labels[:, given] == 1))
+                unlabelled[rows, index] = lacks & (self.part[rows] == splits.TEST)
+        return unlabelled if unlabelled.any() else None
+
     def _fit_codes(self, column: str) -> Codes:
         categorical = self.raw.numbered[column]
         for rows in blocks(self.raw.rows):
             train = self.part[rows] == splits.TRAIN
             categorical.fit(self.raw.scratch.read(f"number {column}", rows)[train])
-        return Codes(column, *categorical.codes())
+        return Codes(column, *categorical.codes(), categorical.seen)
 
     def _fit_list_codes(self, column: str) -> Codes:
         categorical, start = self.raw.listed[column], 0
@@ -109,7 +129,7 @@ class Fitted:
             numbers, lengths = self._read_lists(column, rows, start)
             categorical.fit(numbers[np.repeat(self.part[rows] == splits.TRAIN, lengths)])
             start += len(numbers)
-        return Codes(column, *categorical.codes())
+        return Codes(column, *categorical.codes(), categorical.seen)
 
     def _read_lists(self, column: str, rows: slice, start: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of some rows' lists, which begin at ``start``, and the lists' lengths."""
@@ -117,11 +137,18 @@ class Fitted:
         return self.raw.scratch.read(f"list {column}", slice(start, start + int(lengths.sum()))), lengths
 
     def _fit_standard(self, feature: str) -> encode.Standard:
-        standard = encode.Standard()
+        low, high = math.inf, -math.inf
+        for raw in self._read_training(feature):
+            low, high = float(np.fmin.reduce(raw, initial=low)), float(np.fmax.reduce(raw, initial=high))
+        standard = encode.Standard(low, high)
+        for raw in self._read_training(feature):
+            standard.fit(raw)
+        return standard
+
+    def _read_training(self, feature: str) -> Iterator[np.ndarray]:
         for rows in blocks(self.raw.rows):
             train = self.part[rows] == splits.TRAIN
-            standard.fit(self.raw.scratch.read(f"numeric {feature}", rows)[train])
-        return standard
+            yield self.raw.scratch.read(f"numeric {feature}", rows)[train]
 
     def _find_extremes(self) -> tuple[np.ndarray, np.ndarray]:
         tasks = len(self.raw.schema.tasks)

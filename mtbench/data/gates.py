@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mtbench.data.splits import NAMES
+from mtbench.data.splits import NAMES, TEST, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +44,14 @@ class Values(NamedTuple):
     codes: np.ndarray
     owner: np.ndarray | None = None
     ordered: bool = False
+
+
+def sample_training(part: np.ndarray) -> np.ndarray:
+    """Return the numbers of at most SAMPLE training rows, ascending."""
+    sample = np.flatnonzero(part == TRAIN)
+    if len(sample) > SAMPLE:  # at random: a stride might meet a period in the rows
+        sample = np.sort(np.random.default_rng(0).choice(sample, SAMPLE, replace=False))
+    return sample
 
 
 def columns(schema: Schema, features: Sequence[Feature]) -> Iterator[Finding]:
@@ -104,20 +112,25 @@ def identities(rows: np.ndarray, part: np.ndarray, column: str) -> Iterator[Find
             )  # fmt: skip
 
 
-def classes(low: np.ndarray, high: np.ndarray, tasks: Sequence[Task]) -> Iterator[Finding]:
+def classes(
+    low: np.ndarray, high: np.ndarray, tasks: Sequence[Task], unlabelled: np.ndarray | None = None
+) -> Iterator[Finding]:
     """Check that each task has rows of both classes (of numbers: two values) in each part.
 
     ``low`` and ``high`` (tasks, parts) are the extremes of the labels that count; low is above high where none does.
+    That is only a warning in a test part with ``unlabelled`` rows (rows, tasks), which are predicted without being
+    judged.
     """
-    for task, least, most in zip(tasks, low, high, strict=True):
-        for name, lowest, highest in zip(NAMES, least, most, strict=True):
-            if lowest >= highest:
-                labels = f"only the value {lowest:g}" if lowest == highest else "no labelled row"
-                yield Finding(
-                    "stop", "one-class",
-                    f"task '{task.name}' (column '{task.label}') has {labels} in the {name} rows; "
-                    "leave the task out, or choose another split",
-                )  # fmt: skip
+    for index, (task, least, most) in enumerate(zip(tasks, low, high, strict=True)):
+        for part, (name, lowest, highest) in enumerate(zip(NAMES, least, most, strict=True)):
+            if lowest < highest:
+                continue
+            labels = f"only the value {lowest:g}" if lowest == highest else "no labelled row"
+            which = f"task '{task.name}' (column '{task.label}') has {labels} in the {name} rows"
+            if part == TEST and unlabelled is not None and unlabelled[:, index].any():
+                yield Finding("warn", "one-class", f"{which}; those without a label are predicted, not judged")
+            else:
+                yield Finding("stop", "one-class", f"{which}; leave the task out, or choose another split")
 
 
 def predictors(
@@ -149,8 +162,7 @@ def predictors(
         with ThreadPoolExecutor() as pool:
             strengths = list(pool.map(strength_of, features.values()))
         for name, strength in zip(features, strengths, strict=True):
-            which = f"feature '{name}'{_column(name, schema)}"
-            warning = f"{which} alone predicts task '{task.name}' with {measure} {strength:.4f}"
+            warning = f"{name_feature(name, schema)} alone predicts task '{task.name}' with {measure} {strength:.4f}"
             if strength > STOP_ABOVE:
                 remedy = _remedy(name, schema)
                 yield Finding("stop", "label-copy", f"{warning}: it is the label or nearly so; {remedy}")
@@ -158,9 +170,10 @@ def predictors(
                 yield Finding("warn", "strong-feature", f"{warning}; make sure that it is known before the event")
 
 
-def _column(name: str, schema: Schema) -> str:
+def name_feature(name: str, schema: Schema) -> str:
+    """Say which feature it is, with its column where that is named otherwise."""
     source = next((feature.source for feature in schema.features if feature.name == name), name)
-    return "" if source == name else f" (column '{source}')"
+    return f"feature '{name}'" + ("" if source == name else f" (column '{source}')")
 
 
 def row_hashes(columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -16,10 +16,13 @@ from mtbench.data import cache, gates, splits
 from mtbench.data.columns import Columns
 from mtbench.data.content import Content
 from mtbench.data.fitted import Fitted
+from mtbench.data.frames import to_arrow
 from mtbench.data.raw import Raw
+from mtbench.data.scales import check_numbers
 from mtbench.data.scratch import read_ahead
-from mtbench.data.sources import digest, locate
+from mtbench.data.sources import digest_source, locate
 from mtbench.data.store import Store
+from mtbench.data.vocabularies import check_values
 from mtbench.errors import MTBenchError
 from mtbench.schema import Feature
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 6
+RECIPE = 7
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
@@ -42,14 +45,15 @@ def prepare(name: str, dataset: Dataset[Any], split: Split, *, source: str, warm
     ``source`` is the digest of the dataset plugin's code. The table is read block by block: of its rows only times and
     parts are ever in memory as a whole. Raises MTBenchError where a raw file is missing or wrong, or a leak gate stops.
     """
-    files = {raw.name: locate(raw) for raw in dataset.sources()}
+    sources = {raw.name: raw for raw in dataset.sources()}
+    files = {raw: locate(source) for raw, source in sources.items()}
     recipe = {
         "recipe": RECIPE,
         "dataset": name,
         "settings": dataset.config.model_dump(mode="json"),
         "version": dataset.version,
         "source": source,
-        "files": {raw: digest(path) for raw, path in files.items()},
+        "files": {raw: digest_source(sources[raw], path) for raw, path in files.items()},
         "split": split.model_dump(mode="json"),
         "warmup": warmup,
     }
@@ -73,7 +77,9 @@ def _build(
     features = _list_features(name, schema, ids=dataset.config.ids)
     findings = list(gates.columns(schema, features))
     refuse(name, findings)
-    loaded = _to_arrow(name, dataset.load(files))
+    loaded = dataset.load(files)
+    if isinstance(loaded, pd.DataFrame):
+        loaded = to_arrow(f"dataset '{name}': its table", loaded)
     with cache.writing():
         raw = Raw(name, schema, features, folder / SCRATCH)
     raw.read(loaded)
@@ -84,15 +90,20 @@ def _build(
     chunk = splits.assign_chunks(part, time, split.seed)
     fitted = Fitted(raw, part)
     acknowledged = dataset.card.acknowledged
+    unlabelled = fitted.find_unlabelled() if official is not None else None
     findings += [
         *gates.order(part, time, schema.time, split.by, acknowledged),
-        *gates.classes(fitted.low, fitted.high, schema.tasks),
+        *gates.classes(fitted.low, fitted.high, schema.tasks, unlabelled),
+        *check_values(fitted, acknowledged),
+        *check_numbers(fitted, acknowledged),
     ]
     if schema.row is not None:
         findings += gates.identities(raw.whole("row id"), part, schema.row)
     of_rows = {"chunk": chunk}
     if time is None:
         of_rows["time"] = splits.order(raw.rows, None, split.seed)
+    if unlabelled is not None:
+        of_rows["unlabelled"] = unlabelled
     if isinstance(loaded, pa.Table) and (reachable := dataset.reachable(loaded, chunk)):
         unknown = np.full(raw.rows, np.nan)
         of_rows["reachable"] = np.column_stack([reachable.get(task.name, unknown) for task in schema.tasks])
@@ -149,12 +160,3 @@ def _list_features(name: str, schema: Schema, *, ids: bool) -> list[Feature]:
             f"dataset '{name}' has no features, and ids are switched off (or absent); a model needs inputs"
         )
     return [*own, *schema.features]
-
-
-def _to_arrow(name: str, loaded: pa.Table | pa.RecordBatchReader | pd.DataFrame) -> pa.Table | pa.RecordBatchReader:
-    if not isinstance(loaded, pd.DataFrame):
-        return loaded
-    try:
-        return pa.Table.from_pandas(loaded, preserve_index=False)
-    except (pa.ArrowException, ValueError) as error:
-        raise MTBenchError(f"dataset '{name}': its table has a column of mixed types or names: {error}") from error

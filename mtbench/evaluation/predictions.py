@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mtbench.errors import MTBenchError
@@ -28,14 +29,16 @@ SCHEMA = pa.schema(
         pa.field("task", _name, nullable=False),
         pa.field("row", pa.int64(), nullable=False),
         pa.field("prediction", pa.float32(), nullable=False),
-        pa.field("label", pa.float32(), nullable=False),
+        pa.field("label", pa.float32()),
         pa.field("user", pa.int64()),
         pa.field("domain", _name),
     ]
 )
 _SINCE_1 = {"probability": "prediction", "group": "user"}
 _SCHEMA_1 = pa.schema(
-    field.with_name({new: old for old, new in _SINCE_1.items()}.get(field.name, field.name))
+    field.with_name({new: old for old, new in _SINCE_1.items()}.get(field.name, field.name)).with_nullable(
+        field.name == "user"
+    )
     for field in SCHEMA
     if field.name != "domain"
 )
@@ -57,6 +60,7 @@ def make_table(
 
     ``rows`` (N,) identify the rows; ``prediction`` (a probability, or a value where the task's kind predicts none),
     ``label`` and ``mask`` have shape (N, T); ``user`` (N,) and ``domain`` (N,), a text, are null where there are none.
+    A row whose label is NaN is predicted alone: its label is null, and no metric looks at it.
     Lines are ordered by task, then as the rows were given.
     """
     if split not in SPLITS:
@@ -73,11 +77,16 @@ def make_table(
         pa.DictionaryArray.from_arrays(task.astype(np.int32), pa.array(tasks, pa.string())),
         pa.array(rows[line], pa.int64()),
         pa.array(prediction[line, task], pa.float32()),
-        pa.array(label[line, task], pa.float32()),
+        pa.array(label[line, task], pa.float32(), from_pandas=True),
         pa.nulls(len(line), pa.int64()) if user is None else pa.array(user[line], pa.int64()),
         pa.nulls(len(line), _name) if domain is None else domain.take(pa.array(line)),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def find_judged(predictions: pa.Table) -> pa.Table:
+    """Return the lines that have a label; the others are predicted alone."""
+    return predictions.filter(pc.is_valid(predictions["label"])) if predictions["label"].null_count else predictions
 
 
 def write(predictions: Iterable[pa.Table], path: Path) -> int:
@@ -108,7 +117,8 @@ def read(path: Path) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise MTBenchError(f"{path}: not a readable Parquet file ({error}); restore it or run again") from error
     if predictions.schema.equals(_SCHEMA_1):
-        return predictions.rename_columns(_SINCE_1).append_column("domain", pa.nulls(len(predictions), _name))
+        predictions = predictions.rename_columns(_SINCE_1)
+        return predictions.append_column("domain", pa.nulls(len(predictions), _name)).cast(SCHEMA)
     if not predictions.schema.equals(SCHEMA):
         raise MTBenchError(
             f"{path}: holds columns {predictions.schema.names}, not predictions; the columns must be {SCHEMA.names} "

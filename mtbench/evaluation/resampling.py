@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from mtbench.errors import MTBenchError
 from mtbench.evaluation.evaluate import score, take, takes_groups
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
+from mtbench.evaluation.predictions import find_judged
 from mtbench.evaluation.replicates import Replicates, TaskReplicates
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def resample(
     tasks together, by id. Of tasks whose primary metric is not among ``metrics`` nothing is returned. Raises
     MTBenchError if there are no test rows.
     """
-    test = predictions.filter(pc.equal(predictions["split"].cast("string"), "test"))
+    test = find_judged(predictions.filter(pc.equal(predictions["split"].cast("string"), "test")))
     if not test.num_rows:
-        raise MTBenchError("the predictions hold no test rows, so that there is nothing to resample")
+        raise MTBenchError("the predictions hold no test rows with labels, so that there is nothing to resample")
     clusters: Literal["users", "rows"] = "rows" if test["user"].null_count else "users"
     column = {"rows": "row", "users": "user"}[clusters]
     ids = np.unique(test[column].to_numpy())

@@ -170,7 +170,7 @@ class _ModelRun:
         test = self.columns.open_test()
         evaluation = evaluate.Evaluation(self.plan.schema.tasks, self.plan.metrics)
         tables = (
-            self._make_table(seed, split, rows, one.predict(rows))
+            self._make_table(seed, split, rows, one.predict(rows), unlabelled=self.columns.unlabelled(rows))
             for seed, one in trained.items()
             for split, rows in (("valid", self.columns.valid), ("test", test))
         )
@@ -198,16 +198,25 @@ class _ModelRun:
             raise MTBenchError(f"seed {seed}: {error}") from error
 
     def _make_table(
-        self, seed: int, split: str, rows: SplitRows, values: np.ndarray, known: np.ndarray | None = None
+        self,
+        seed: int,
+        split: str,
+        rows: SplitRows,
+        values: np.ndarray,
+        known: np.ndarray | None = None,
+        unlabelled: np.ndarray | None = None,
     ) -> pa.Table:
+        label, mask = rows.labels.numpy(), (rows.mask.numpy() > 0) & (True if known is None else known)
+        if unlabelled is not None:
+            label, mask = np.where(unlabelled, np.float32(np.nan), label), mask | unlabelled
         return predictions.make_table(
             seed,
             split,
             [task.name for task in self.plan.schema.tasks],
             self.columns.row_ids(rows),
             prediction=values,
-            label=rows.labels.numpy(),
-            mask=(rows.mask.numpy() > 0) & (True if known is None else known),
+            label=label,
+            mask=mask,
             user=self.columns.users(rows),
             domain=self.columns.domains(rows),
         )

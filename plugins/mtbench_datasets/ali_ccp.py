@@ -29,14 +29,14 @@ _USER = {
     "129": "geography",
 }
 _ITEM = {"205": "item_id", "206": "category", "207": "shop", "216": "brand"}
-_CONTEXT = {
+_CROSSED = {
     "508": "category_history",
     "509": "shop_history",
     "702": "brand_history",
     "853": "intention_history",
-    "301": "position",
 }
-_FIELDS = {**_USER, **_ITEM, **_CONTEXT}
+_POSITION = {"301": "position"}
+_SINGLE = {**_USER, **_ITEM, **_POSITION}
 _SKELETON = {
     "sample_id": pa.string(),
     "click": pa.int8(),
@@ -56,9 +56,13 @@ class AliCCP(Dataset[DatasetConfig]):
     of features and a feature list; ``common_features_{train,test}.csv`` has index, number and the list of the features
     that impressions share. A list holds ``FIELD\x02ID\x03VALUE``, separated by ``\x01``. This layout and the choice of
     18 fields are known from AITM's published recipe (Xi et al., KDD 2021), the fields' meaning from NVIDIA Merlin's. As
-    in AITM's, impressions with conversion but no click are dropped, values are not used, the last of a repeated field
-    counts, and a common feature goes before the impression's own.
+    in AITM's, impressions with conversion but no click are dropped, values are not used, and a common feature goes
+    before the impression's own. Other than there, what an impression's item has in common with the user's history
+    (508, 509, 702, 853) is a list, which an impression's own and its common features make together; no id of a repeated
+    field is lost.
     """
+
+    version = 2  # fields that come several times are lists
 
     split = Split(by="official", valid=0.1)
     card = Card(
@@ -99,7 +103,8 @@ class AliCCP(Dataset[DatasetConfig]):
             features=(
                 *(Feature(name=name, of="user") for name in _USER.values() if name != "user_id"),
                 *(Feature(name=name, of="item") for name in _ITEM.values() if name != "item_id"),
-                *(Feature(name=name, of="context") for name in _CONTEXT.values()),
+                *(Feature(name=name, of="context", kind="multi") for name in _CROSSED.values()),
+                *(Feature(name=name, of="context") for name in _POSITION.values()),
             ),
             user="user_id",
             item="item_id",
@@ -134,12 +139,13 @@ def _read_part(skeleton: Path, common: Path, part: str) -> pa.Table:
         pieces.append(rows.filter(pc.less_equal(rows["conversion"], rows["click"])))
     rows = attach(pa.concat_tables(pieces), "common_feature_index", shared, common)
     columns = {name: rows[name] for name in _TASKS}
-    columns |= {name: pc.coalesce(rows[f"common {name}"], rows[name]) for name in _FIELDS.values()}
+    columns |= {name: pc.coalesce(rows[f"common {name}"], rows[name]) for name in _SINGLE.values()}
+    columns |= {name: _join_lists(rows[f"common {name}"], rows[name]) for name in _CROSSED.values()}
     return pa.table(columns).append_column("split", pa.repeat(part, len(rows)))
 
 
 def _parse_fields(lists: pa.ChunkedArray, path: Path, first_row: int, prefix: str = "") -> pa.Table:
-    """Return one column of ids per field, int32, null where a list does not have it."""
+    """Return one column per field, of int32 ids or of lists of them, null where a row does not have it."""
     entries = pc.split_pattern(lists.combine_chunks(), "\x01")
     owner = pc.list_parent_indices(entries).to_numpy()
     texts = pc.list_flatten(entries)
@@ -149,13 +155,40 @@ def _parse_fields(lists: pa.ChunkedArray, path: Path, first_row: int, prefix: st
             f"{path}: column 'feature_list', row {owner[wrong] + first_row}: found {texts[wrong].as_py()!r}, expected "
             r"FIELD\x02ID\x03VALUE, separated by \x01"
         )
-    field, ids = pc.struct_field(parts, "field"), pc.struct_field(parts, "id")
+    field, ids = pc.struct_field(parts, "field"), pc.struct_field(parts, "id").cast(pa.int32())
     columns = {}
-    for number, name in _FIELDS.items():
+    for number, name in {**_SINGLE, **_CROSSED}.items():
         mine = pc.equal(field, number)
-        values, missing = np.zeros(len(entries), np.int32), np.ones(len(entries), bool)
-        rows = owner[mine.to_numpy(zero_copy_only=False)]
-        values[rows] = ids.filter(mine).cast(pa.int32()).to_numpy()  # the last of a repeated field stays
-        missing[rows] = False
-        columns[prefix + name] = pa.array(values, mask=missing)
+        values, rows = ids.filter(mine).to_numpy(), owner[mine.to_numpy(zero_copy_only=False)]
+        if number in _CROSSED:
+            columns[prefix + name] = _make_lists(values, rows, len(entries))
+            continue
+        again = (rows[1:] == rows[:-1]) & (values[1:] != values[:-1])
+        if again.any():
+            at = int(again.argmax())
+            raise MTBenchError(
+                f"{path}: column 'feature_list', row {rows[at] + first_row}: found the ids {values[at]} and "
+                f"{values[at + 1]} of field {number} ({name}), expected one"
+            )
+        column, missing = np.zeros(len(entries), np.int32), np.ones(len(entries), bool)
+        column[rows], missing[rows] = values, False
+        columns[prefix + name] = pa.array(column, mask=missing)
     return pa.table(columns)
+
+
+def _make_lists(values: np.ndarray, owner: np.ndarray, rows: int) -> pa.Array:
+    """Return lists of the values of each owner, which ascend; null where a row owns none."""
+    counts = np.bincount(owner, minlength=rows)
+    ends = np.cumsum([0, *counts], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values), mask=pa.array(counts == 0))
+
+
+def _join_lists(first: pa.ChunkedArray, second: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values of ``first``, then those of ``second``, row by row."""
+    if first.null_count == len(first):
+        return second
+    lists = [column.combine_chunks() for column in (first, second)]
+    owner = np.concatenate([pc.list_parent_indices(column).to_numpy() for column in lists])
+    values = np.concatenate([pc.list_flatten(column).to_numpy() for column in lists])
+    order = np.argsort(owner, kind="stable")
+    return pa.chunked_array([_make_lists(values[order], owner[order], len(first))])

@@ -5,6 +5,7 @@ Rows count from 1; the header of a text file is row 1.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 RawFile: TypeAlias = "Path | zipfile.Path"  # a file, or a member of an archive, which is read in place
 _SEPARATOR = "\x1f"
 _BATCH_BYTES = 1 << 24
+_HEAD = 1 << 10  # bytes; no text has a NUL among them, and UTF-16 does
 _CONVERSION = re.compile(r"In CSV column #(\d+): Row #(\d+): (.*)", re.DOTALL)
 
 
@@ -43,9 +45,11 @@ def read_delimited(
     """Return the columns named in ``types`` of a delimited text file, which may be gzipped.
 
     Without a header the file has exactly these columns in this order. Cells equal to one of ``null`` are missing,
-    which only the ``optional`` columns may be. A ``delimiter`` may have several characters. Raises MTBenchError for
-    anything else.
+    which only the ``optional`` columns may be. A ``delimiter`` may have several characters. Empty lines are skipped,
+    and so is a byte order mark, which says that the file is in UTF-8 whatever the ``encoding`` of the original. Raises
+    MTBenchError for anything else.
     """
+    encoding = _find_encoding(path, encoding)
     names = _read_header(path, delimiter) if header else list(types)
     if missing := [name for name in types if name not in names]:
         raise MTBenchError(f"{path}: row 1: there is no column {', '.join(missing)}; found {', '.join(names)}")
@@ -72,6 +76,7 @@ def read_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple
     With each piece comes the number of its first row: for files whose raw text would not fit in memory.
     """
     names = list(types)
+    _find_encoding(path, "utf8")
     with _explain_errors(path, names):
         reader = pyarrow.csv.open_csv(
             path,
@@ -122,10 +127,22 @@ def _open_stream(path: RawFile) -> Any:
     return pa.BufferReader(path.read_bytes()) if isinstance(path, zipfile.Path) else pa.input_stream(path)
 
 
+def _find_encoding(path: RawFile, original: str) -> str:
+    """Return the encoding of a text file: UTF-8 where a byte order mark says so, else that of the original."""
+    try:
+        with _open_stream(path) as stream:
+            head = stream.read(_HEAD)
+    except (pa.ArrowException, OSError) as error:
+        raise MTBenchError(f"{path}: {error}; expected a text file") from error
+    if b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise MTBenchError(f"{path}: is not text in UTF-8; take the file as it was published, or save it as UTF-8")
+    return "utf8" if head.startswith(codecs.BOM_UTF8) else original
+
+
 def _read_header(path: RawFile, delimiter: str) -> list[str]:
     try:
-        with _open_stream(path) as stream, io.TextIOWrapper(stream, "utf-8") as text:
-            return next(csv.reader(text, delimiter=delimiter), [])
+        with _open_stream(path) as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
+            return next(filter(None, csv.reader(text, delimiter=delimiter)), [])
     except (OSError, UnicodeDecodeError) as error:
         raise MTBenchError(f"{path}: {error}; expected a text file whose first line names its columns") from error
 

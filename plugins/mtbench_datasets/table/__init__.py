@@ -14,6 +14,7 @@ from pydantic import Field
 from mtbench import Card, Dataset, DatasetConfig, MTBenchError, Schema, Source, Split, find_kind
 from mtbench_datasets.table import cells
 from mtbench_datasets.table.blocks import Csv, File, Parquet
+from mtbench_datasets.table.formats import refuse_other_formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 class TableConfig(DatasetConfig, Schema):
     """A file and what its columns mean."""
 
-    path: Path = Field(description="CSV, TSV or Parquet file, relative to the current folder.")
+    path: Path = Field(
+        description="CSV, TSV or Parquet file, relative to the current folder; from Python also a DataFrame."
+    )
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Separator of a CSV; a tab for .tsv and .tab, else a comma."
     )
@@ -35,8 +38,8 @@ class TableConfig(DatasetConfig, Schema):
 class Table(Dataset[TableConfig]):
     """One CSV, TSV or Parquet file, every cell of the declared columns checked.
 
-    Binary labels are 0, 1, true or false; an empty cell is missing. Times become microseconds since 1970 (UTC where no
-    zone is given) or stay the numbers they are.
+    Binary labels are 0, 1, true or false; an empty cell is missing, and blanks around a value are none of it. Times
+    become microseconds since 1970 (UTC where no zone is given) or stay the numbers they are.
     """
 
     Config: ClassVar[type[DatasetConfig]] = TableConfig
@@ -47,6 +50,7 @@ class Table(Dataset[TableConfig]):
         url="",
         description="A CSV, TSV or Parquet file of the user's own, with columns named in the experiment file.",
     )
+    version = 2  # blanks around values are trimmed
 
     def __init__(self, config: TableConfig) -> None:
         super().__init__(config)
@@ -74,6 +78,9 @@ class Table(Dataset[TableConfig]):
 
     def _open_file(self, path: Path, columns: Sequence[str]) -> File:
         shown, kind = str(self.config.path), path.suffix.lower()
+        if shown.startswith("frame:"):
+            shown = "the data frame"
+        refuse_other_formats(path, shown)
         if kind in {".parquet", ".pq"}:
             return Parquet(path, shown, columns)
         return Csv(path, shown, columns, self.config.separator or ("\t" if kind in {".tsv", ".tab"} else ","))
@@ -92,7 +99,7 @@ class Table(Dataset[TableConfig]):
             columns = {}
             for column, parse in parsers.items():
                 try:
-                    columns[column] = parse(cells.decode(block[column]))
+                    columns[column] = cells.read(block[column], parse)
                     if column in needed:
                         empty = f"is empty; every row needs its {needed[column]}: fill it in or remove the row"
                         cells.refuse(pc.is_null(columns[column]), None, empty)

@@ -19,6 +19,7 @@ TimeText = Literal["integers", "decimals", "instants"]
 
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _SPLITS = ("train", "valid", "test")
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -37,17 +38,38 @@ def refuse(bad: pa.Array, cells: pa.Array | None, what: str) -> None:
         _reject(cells, row, what)
 
 
+def read(cells: pa.Array, parse: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Return what ``parse`` makes of decoded cells. Raises Mistake, also where Arrow finds no way."""
+
+    def fails(part: pa.Array) -> bool:
+        try:
+            parse(decode(part))
+        except pa.ArrowException:
+            return True
+        return False
+
+    try:
+        return parse(decode(cells))
+    except pa.ArrowException as error:
+        reason = str(error).partition("\n")[0]
+        _reject(cells, _find_first(cells, fails), f"is not read from {cells.type} ({reason}); convert the column")
+
+
 def decode(cells: pa.Array) -> pa.Array:
-    """Decode dictionaries and bytes."""
+    """Decode dictionaries, extensions and bytes: an UUID becomes text, and so does whatever is UTF-8."""
     if pa.types.is_dictionary(cells.type):
         cells = cells.cast(cells.type.value_type)
-    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
-        cells = _cast(cells, pa.string(), "is not UTF-8 text; save the file as UTF-8")
-    return cells
+    if isinstance(cells.type, pa.UuidType):
+        return pa.array([uuid and str(uuid) for uuid in cells.to_pylist()], pa.string())
+    if isinstance(cells.type, pa.BaseExtensionType):
+        cells = cells.storage
+    if any(test(cells.type) for test in _BYTES):
+        return _cast(cells, pa.string(), "is not UTF-8 text; save the file as UTF-8, and bytes in Parquet as text")
+    return cells.cast(pa.string()) if pa.types.is_string_view(cells.type) else cells
 
 
 def text(cells: pa.Array) -> pa.Array:
-    """Return integers as they are and everything else as strings, null where empty."""
+    """Return integers as they are and everything else as strings without blanks around them, null where empty."""
     if pa.types.is_integer(cells.type):
         return cells
     if _is_list(cells.type):
@@ -56,7 +78,7 @@ def text(cells: pa.Array) -> pa.Array:
         raise Mistake(f"holds {cells.type}; give one value per cell")
     if pa.types.is_floating(cells.type):
         cells = pc.if_else(pc.is_nan(cells), None, cells)
-    strings = cells.cast(pa.string())
+    strings = pc.utf8_trim_whitespace(cells.cast(pa.string()))
     return pc.if_else(pc.equal(strings, ""), None, strings)
 
 
@@ -65,7 +87,7 @@ def numbers(cells: pa.Array) -> pa.Array:
     kind = cells.type
     if _is_text(kind):
         what = "is not a number; write it with digits and a decimal point, or leave the cell empty"
-        values = _cast(_trim(cells), pa.float64(), what)
+        values = _cast(text(cells), pa.float64(), what)
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind):
         raise Mistake(f"holds {kind}, not numbers; convert it, or declare it otherwise")
     else:
@@ -97,9 +119,9 @@ def binary_labels(cells: pa.Array) -> pa.Array:
     """Return 0 and 1, null where unknown."""
     what = "is no binary label; write 0, 1, true or false, or leave the cell empty where the label is unknown"
     if pa.types.is_integer(cells.type):
-        refuse(pc.and_(pc.not_equal(cells, 0), pc.not_equal(cells, 1)), cells, what)
+        refuse(pc.invert(pc.is_in(cells, value_set=pa.array([0, 1, None], cells.type))), cells, what)
         return cells.cast(pa.int8())
-    written = pc.utf8_lower(_trim(text(cells)))
+    written = pc.utf8_lower(text(cells))
     codes = pc.index_in(written, value_set=pa.array(list(_LABELS)))
     refuse(pc.and_(pc.is_valid(written), pc.is_null(codes)), cells, what)
     return pc.take(pa.array(list(_LABELS.values()), pa.int8()), codes)
@@ -116,21 +138,23 @@ def splits(cells: pa.Array) -> pa.Array:
 def lists(cells: pa.Array, *, separator: str) -> pa.Array:
     """Return lists of integers or strings; a cell of text is divided at the separator."""
     if _is_list(cells.type):
-        value = cells.type.value_type
-        if pa.types.is_nested(value):
+        if pa.types.is_nested(cells.type.value_type):
             raise Mistake(f"holds {cells.type}; give lists of plain values")
-
-        def fails(part: pa.Array) -> bool:
-            return bool(pc.list_flatten(part).null_count)
-
-        if fails(cells):
-            _reject(cells, _find_first(cells, fails), "holds an empty value; remove it from the list")
-        return cells.cast(pa.list_(pa.int64() if pa.types.is_integer(value) else pa.string()))
-    joined = text(cells).cast(pa.string())
-    gap = pc.or_(pc.starts_with(joined, separator), pc.ends_with(joined, separator))
-    gap = pc.or_(gap, pc.match_substring(joined, separator * 2))
-    refuse(gap, cells, f"holds an empty value; remove the '{separator}' too many")
-    return pc.split_pattern(joined, separator)
+        of_cells, remedy = cells, "remove it from the list"
+    else:
+        of_cells = pc.split_pattern(text(cells).cast(pa.string()), separator)
+        remedy = f"remove the '{separator}' too many"
+    lengths = pc.fill_null(pc.list_value_length(of_cells), 0).to_numpy(zero_copy_only=False)
+    owner = np.repeat(np.arange(len(cells)), lengths)
+    try:
+        values = text(decode(pc.list_flatten(of_cells)))
+    except Mistake as mistake:
+        raise Mistake(str(mistake), None if mistake.row is None else int(owner[mistake.row])) from None
+    if values.null_count:
+        row = int(owner[pc.index(pc.is_null(values), value=True).as_py()])
+        _reject(cells, row, f"holds an empty value; {remedy}")
+    ends = np.cumsum([0, *lengths], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), values, mask=pc.is_null(of_cells))
 
 
 def tell_time_text(blocks: Iterable[pa.Array]) -> TimeText:
@@ -141,10 +165,10 @@ def tell_time_text(blocks: Iterable[pa.Array]) -> TimeText:
             cells = decode(block)
             if not _is_text(cells.type):
                 break
-            strings = _trim(cells)
+            strings = text(cells)
             if written == "instants":
                 first = strings.drop_null().slice(0, 1)
-                if not pc.all(pc.match_substring_regex(first, r"^[-+]?[\d.]+([eE]\S+)?$")).as_py():
+                if not pc.all(pc.match_substring_regex(first, r"^[-+]?(\d+\.?\d*|\.\d+)([eE]\S+)?$")).as_py():
                     break
                 written = "integers"
             strings.cast(pa.int64())
@@ -163,7 +187,7 @@ def times(cells: pa.Array, *, written: TimeText, time_format: str | None) -> pa.
         return _cast(cells, pa.int64(), "is too large a time; write it in a coarser unit")
     if not _is_text(kind) or written == "decimals":
         return numbers(cells)
-    strings = _trim(cells)
+    strings = text(cells)
     return strings.cast(pa.int64()) if written == "integers" else _parse_instants(strings, time_format)
 
 
@@ -218,13 +242,9 @@ def _cast(cells: pa.Array, kind: pa.DataType, what: str) -> pa.Array:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _is_list(kind: pa.DataType) -> bool:
     tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
     return any(test(kind) for test in tests)
-
-
-def _trim(cells: pa.Array) -> pa.Array:
-    return text(pc.utf8_trim_whitespace(cells))

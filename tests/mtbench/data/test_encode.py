@@ -66,7 +66,8 @@ def multi(column, train):
 def numeric(column, train, feature=FEATURE):
     """Scaled numbers, and whether training has missing ones; fitted in pieces of two rows."""
     raw = encode.numeric(column, feature)
-    standard = encode.Standard()
+    known = raw[train & ~np.isnan(raw)]
+    standard = encode.Standard(*((known.min(), known.max()) if len(known) else ()))
     for start in range(0, len(raw), 2):
         standard.fit(raw[start : start + 2][train[start : start + 2]])
     return standard.scaled(raw), standard.missing

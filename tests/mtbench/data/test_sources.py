@@ -64,7 +64,7 @@ def test_a_file_that_the_user_named_comes_before_all_others(tmp_path, mirror):
     assert locate(Source(name="a.csv", path=own, mirror="set/a.csv")) == own
     with pytest.raises(MTBenchError, match=r"missing\.csv: there is no such file"):
         locate(Source(name="a.csv", path=tmp_path / "missing.csv", mirror="set/a.csv"))
-    with pytest.raises(MTBenchError, match="there is no such file"):
+    with pytest.raises(MTBenchError, match="is a folder; name one file in it, or join its files to one"):
         locate(Source(name="a.csv", path=tmp_path))
 
 

@@ -6,9 +6,13 @@ from mtbench.data.prepare import prepare
 from mtbench.data.sources import locate
 
 
-@pytest.fixture
-def placed(tmp_path, monkeypatch):
-    """Return a function that writes a dataset's files where it looks for them, and returns their paths."""
+@pytest.fixture(params=["as published", "saved again"])
+def placed(request, tmp_path, monkeypatch):
+    """Return a function that writes a dataset's files where it looks for them, and returns their paths.
+
+    An editor that saves a file again begins it with a byte order mark, ends lines as Windows does, and leaves an empty
+    one at the end: that changes nothing.
+    """
 
     def place(dataset, lines, encoding="utf8"):
         monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
@@ -16,7 +20,11 @@ def placed(tmp_path, monkeypatch):
         for source in dataset.sources():
             path = tmp_path / source.mirror
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("\n".join(lines[source.name]) + "\n", encoding=encoding)
+            text = "\n".join(lines[source.name]) + "\n"
+            if request.param == "saved again":
+                path.write_text(text + "\n", encoding="utf-8-sig", newline="\r\n")
+            else:
+                path.write_text(text, encoding=encoding)
         return {source.name: locate(source) for source in dataset.sources()}
 
     return place

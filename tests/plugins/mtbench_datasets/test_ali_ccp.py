@@ -49,17 +49,41 @@ def test_impressions_meet_their_common_features(placed, check_features):
     ]  # fmt: skip
     assert {name: value for name, value in first.items() if value is not None} == {
         "click": 0, "conversion": 0, "split": "train", "user_id": 31319, "gender": 3, "item_id": 900, "category": 50,
-        "category_history": 60, "position": 9,
+        "category_history": [60], "position": 9,
     }  # fmt: skip
     assert (second["user_id"], second["geography"], second["item_id"], second["brand"]) == (None, 4, None, 902)
     assert (fourth["user_id"], fourth["item_id"]) == (5, 904)
     check_features(dataset(), table)
 
 
-def test_the_last_of_a_field_counts_and_the_common_one_before_the_own(placed):
+def test_a_common_field_goes_before_the_own(placed):
     table = dataset().load(placed(dataset(), FILES))
-    assert table["intention_history"].to_pylist() == [None, 11, None, None]
     assert table["gender"].to_pylist() == [3, None, 3, None]
+
+
+@pytest.mark.parametrize("batch_bytes", [64, 1 << 20])
+def test_all_ids_of_a_field_that_comes_several_times_are_a_list(placed, monkeypatch, batch_bytes):
+    monkeypatch.setattr(raw_files, "_BATCH_BYTES", batch_bytes)
+    skeleton = [
+        *FILES[SKELETON],
+        impression(5, 0, 0, "cc", ("853", 12, "1.0"), ("205", 9, "1.0"), ("853", 12, "1.0"), ("853", 7, "1.0")),
+        impression(6, 0, 0, "cc", ("205", 9, "1.0")),
+    ]
+    shared = common("cc", ("853", 1, "1.0"), ("702", 5, "1.0"), ("853", 2, "1.0"))
+    table = dataset().load(placed(dataset(), FILES | {SKELETON: skeleton, COMMON: [ANN, NOBODY, shared]}))
+    assert table["intention_history"].to_pylist() == [None, [10, 11], None, [1, 2, 12, 12, 7], [1, 2], None]
+    assert table["brand_history"].to_pylist() == [None, None, None, [5], [5], None]
+    assert table["category_history"].to_pylist() == [[60], None, None, None, None, None]
+    kinds = {feature.name: feature.kind for feature in dataset().schema().features}
+    assert {name for name, kind in kinds.items() if kind == "multi"} == {
+        "category_history", "shop_history", "brand_history", "intention_history",
+    }  # fmt: skip
+
+
+def test_the_same_id_twice_is_one(placed):
+    twice = impression(1, 0, 0, "aa", ("205", 900, "1.0"), ("206", 7, "1.0"), ("205", 900, "1.0"))
+    table = dataset().load(placed(dataset(), FILES | {SKELETON: [twice]}))
+    assert (table["item_id"][0].as_py(), table["category"][0].as_py()) == (900, 7)
 
 
 @pytest.mark.parametrize("batch_bytes", [256, 1 << 20])
@@ -85,6 +109,16 @@ def test_pieces_of_the_file_give_the_same_rows(placed, monkeypatch, batch_bytes)
             SKELETON,
             [FILES[SKELETON][0], f"2,0,0,aa,2,{features(('205', 9, '1.0'), ('206', 10**12, '1.0'))}"],
             "column 'feature_list', row 2: found '206.*1000000000000",
+        ),
+        (
+            SKELETON,
+            [FILES[SKELETON][0], impression(2, 0, 0, "aa", ("205", 9, "1.0"), ("206", 1, "1.0"), ("205", 8, "1.0"))],
+            r"column 'feature_list', row 2: found the ids 9 and 8 of field 205 \(item_id\), expected one",
+        ),
+        (
+            COMMON,
+            [NOBODY, common("aa", ("125", 1, "1.0"), ("125", 2, "1.0"))],
+            r"column 'feature_list', row 2: found the ids 1 and 2 of field 125 \(age\), expected one",
         ),
         (SKELETON, [impression(1, 0, 0, "cc", ("205", 9, "1.0"))], None),
         (COMMON, [ANN, "bb,1"], "Row #2: Expected 3 columns, got 2"),

@@ -77,6 +77,14 @@ def test_the_official_layout_is_read(tmp_path):
     assert row["video_duration"] == 87433.0
 
 
+def test_files_that_were_saved_again_are_read_as_the_originals(tmp_path):
+    files = files_in(tmp_path)
+    expected = official(statistics=True).load(files)
+    for path in files.values():
+        path.write_text(path.read_text() + "\n", encoding="utf-8-sig", newline="\r\n")
+    assert official(statistics=True).load(files) == expected
+
+
 def test_exact_duplicates_alone_are_dropped(tmp_path):
     other = ROW.replace("61802", "61803")
     table = official().load(files_in(tmp_path, **{LATE: [LOG_HEADER, ROW, other, ROW, other]}))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -101,6 +102,51 @@ def test_a_delimiter_may_have_several_characters_and_the_text_another_encoding(t
     assert table.to_pydict() == {"user": [1, 2], "word": ["Am\u00e9lie: a film", "x"], "size": [2.5, 3.0]}
     with pytest.raises(MTBenchError, match=r"raw\.dat: column 'word', row 1: .*invalid UTF8"):
         read_delimited(path, TYPES, delimiter="::", header=False, quoted=False)
+
+
+LINES = "user,word,size\n1,Am\u00e9lie,2.5\n2,x,3\n"
+SAVED = {
+    "a byte order mark": LINES.encode("utf-8-sig"),
+    "and a quoted header": LINES.replace("user", '"user"').encode("utf-8-sig"),
+    "line ends of Windows": LINES.replace("\n", "\r\n").encode(),
+    "a byte order mark, line ends of Windows and an empty last line": (LINES + "\n")
+    .replace("\n", "\r\n")
+    .encode("utf-8-sig"),
+    "empty lines": ("\n" + LINES + "\n\n").encode(),
+}
+
+
+@pytest.mark.parametrize("content", SAVED.values(), ids=SAVED)
+@pytest.mark.parametrize("kind", ["plain", "gzipped", "in an archive"])
+def test_a_file_that_was_saved_again_is_read_as_the_original(tmp_path, content, kind):
+    path = tmp_path / ("raw.csv.gz" if kind == "gzipped" else "raw.csv")
+    path.write_bytes(gzip.compress(content) if kind == "gzipped" else content)
+    if kind == "in an archive":
+        with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+            archive.write(path, "raw.csv")
+        path = zipfile.Path(tmp_path / "raw.zip", "raw.csv")
+    expected = {"user": [1, 2], "word": ["Am\u00e9lie", "x"], "size": [2.5, 3.0]}
+    assert read_delimited(path, TYPES).to_pydict() == expected
+
+
+@pytest.mark.parametrize("delimiter", [",", "::"])
+@pytest.mark.parametrize("encoding", ["utf8", "latin1"])
+def test_a_byte_order_mark_says_that_the_file_is_utf8(tmp_path, delimiter, encoding):
+    path = tmp_path / "raw.dat"
+    path.write_bytes(LINES.partition("\n")[2].replace(",", delimiter).encode("utf-8-sig"))
+    table = read_delimited(path, TYPES, delimiter=delimiter, header=False, quoted=False, encoding=encoding)
+    assert table.to_pydict() == {"user": [1, 2], "word": ["Am\u00e9lie", "x"], "size": [2.5, 3.0]}
+    if delimiter == ",":
+        assert [piece for _, piece in read_batches(path, TYPES)] == [table]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_unicode_is_refused_with_the_remedy(tmp_path, encoding):
+    path = tmp_path / "raw.csv"
+    path.write_bytes(LINES.encode(encoding))
+    for read in (read_delimited, lambda *of: list(read_batches(*of))):
+        with pytest.raises(MTBenchError, match=r"raw\.csv: is not text in UTF-8; .*save it as UTF-8"):
+            read(path, TYPES)
 
 
 def test_pieces_are_the_whole_and_count_their_rows(tmp_path, monkeypatch):

@@ -123,6 +123,36 @@ def test_reads_native_parquet_types(tmp_path):
     }
 
 
+def test_lists_of_the_largest_integers_are_read(tmp_path):
+    columns: dict[str, Any] = columns_of(ROWS)
+    lists = [[2**63, 2**64 - 1], [], [7]]
+    columns["genres"] = pa.array(lists, pa.list_(pa.uint64()))
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet")["genres"].to_pylist() == lists
+
+
+def test_values_are_those_that_are_meant_and_what_is_not_clear_is_said(tmp_path, prepared, monkeypatch):
+    monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "cache"))
+    genres = ["drama | comedy", "comedy|drama", " war", "drama |war"]
+    countries = ["NL", "NL ", " ES", "ES"]
+    rows = [[genres[i % 4], countries[i // 3 % 4], str(i // 5 % 2)] for i in range(400)]
+    features = ["country", {"name": "genres", "kind": "multi"}]
+    roles: dict[str, Any] = {"tasks": ["liked"], "features": features}
+    path = write(tmp_path / "a.csv", rows, ["genres", "country", "liked"])
+    columns = prepared(Table(TableConfig(path=path, **roles)))
+    assert (columns.spec.categorical, columns.spec.multi) == ({"country": 3}, {"genres": 4})  # and the unknown one
+    assert [finding.gate for finding in columns.findings] == ["equal-rows"]
+    rows[7][:2] = ['["drama", "comedy"]', "nl"]
+    columns = prepared(Table(TableConfig(path=write(path, rows, ["genres", "country", "liked"]), **roles)))
+    assert [finding.message for finding in columns.findings if finding.gate != "equal-rows"] == [
+        "feature 'country' has 'NL' and 'nl', which are different values; write them alike if they mean the same",
+        (
+            "feature 'genres' has brackets or quotes in 1 of 4 values, such as '[\"drama\", \"comedy\"]', which are "
+            "taken as part of them; write the values of a list alone, with nothing but the separator between them"
+        ),
+    ]
+
+
 def test_text_in_parquet_means_the_same_as_in_csv(tmp_path):
     pq.write_table(pa.table(columns_of(ROWS)), tmp_path / "a.parquet")
     assert load(tmp_path / "a.parquet").to_pydict() == EXPECTED
@@ -215,6 +245,11 @@ def test_a_broken_cell_is_named(tmp_path, column, row, rows, file):
         ("posted_at", "", "is empty; every row needs its time"),
         ("posted_at", "now", "'now' is not a time"),
         ("posted_at", "2024-02-30", "'2024-02-30' is not a time"),
+        (
+            "posted_at",
+            "21.06.2000",
+            "'21.06.2000' is not a time in ISO 8601; write it like 2024-01-31T18:30:00, or set",
+        ),
         ("part", "", "is empty; every row needs its split"),
         ("length_ms", "nan", "'nan' is not a finite number"),
         ("length_ms", "1,5", "'1,5' is not a number"),
@@ -267,6 +302,41 @@ def test_broken_files(tmp_path, content, what):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+@pytest.mark.parametrize("written", ["21.06.2000", "06/21/2000", "21.06.2000 18:30"])
+def test_times_of_another_form_get_the_same_hint(tmp_path, written):
+    rows = [[*row[:2], written, *row[3:]] for row in ROWS]
+    with pytest.raises(MTBenchError, match=f"'{written}' is not a time in ISO 8601; .*, or set time_format"):
+        load(write(tmp_path / "a.csv", rows))
+
+
+ZIP = b"PK\x03\x04\x14\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.xlsx", ZIP, "is a spreadsheet; save its sheet as CSV in UTF-8"),
+        ("a.XLS", b"\xd0\xcf\x11\xe0", "is a spreadsheet"),
+        ("a.jsonl", b'{"x": 1}\n', r"holds JSON; convert it once: pandas.read_json\('.*a.jsonl', lines=True\).to_parq"),
+        ("a.json", b'[{"x": 1}]', r"holds JSON; convert it once: pandas.read_json\('.*a.json', lines=False\)"),
+        ("a.csv", b'{"x": 1}\n', "holds JSON"),
+        ("a.zip", ZIP, "is an archive; unpack it"),
+        ("a.tar", b"x", "is an archive; unpack it"),
+        ("a.csv", ZIP, "is an archive or a spreadsheet; save its table as CSV"),
+        ("a.csv", b"PAR1\x15\x04", r"is a Parquet file; give it a name that ends with \.parquet"),
+        ("a.feather", b"ARROW1", r"is of a format that is not read; write it as Parquet, .* to_parquet\('a.parquet'\)"),
+        ("a.sqlite", b"SQLite format 3\x00", "is of a format that is not read"),
+    ],
+)  # fmt: skip
+def test_other_formats_get_a_line_that_says_what_to_do(tmp_path, name, content, what):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(MTBenchError, match=what) as caught:
+        load(path, **ONE_FEATURE)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_stray_quote_inside_a_cell_is_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'x,liked\n5" disk,1\n3,0\n')
     table = load(tmp_path / "a.csv", **ONE_FEATURE)
@@ -291,6 +361,9 @@ def test_the_truth_of_a_binary_task_is_a_probability(tmp_path, wrong):
         ("genres", pa.array([["a"], ["b", None], []]), "row 2: .* holds an empty value"),
         ("liked", pa.array([0, 1, 5]), "row 3: 5 is no binary label"),
         ("posted_at", pa.array([1, None, 3]), "row 2: is empty; every row needs its time"),
+        ("genres", pa.array([[b"a"], None, [b"\xff"]]), "row 3: .* is not UTF-8 text"),
+        ("shelf", pa.array([b"a", None, b"\xff"], pa.binary(1)), "row 3: .* is not UTF-8 text"),
+        ("liked", pa.array([0, 1, 2**64 - 1], pa.uint64()), "row 3: 18446744073709551615 is no binary label"),
         ("posted_at", pa.array([1, 2, 2**63], pa.uint64()), "row 3: 9223372036854775808 is too large a time"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import uuid
 from functools import partial
 
 import pyarrow as pa
@@ -30,8 +31,9 @@ NOON = dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # that many after 1970
         (cells.binary_labels, [True, None], [1, None]),
         (cells.text, [3, None], [3, None]),
         (cells.text, [1.5, float("nan")], ["1.5", None]),
-        (cells.text, ["a", "", " "], ["a", None, " "]),
-        (cells.splits, ["train", "test", None, "valid"], ["train", "test", None, "valid"]),
+        (cells.text, ["a", "", " "], ["a", None, None]),
+        (cells.text, ["NL", " NL", "NL\t", "N L"], ["NL", "NL", "NL", "N L"]),
+        (cells.splits, ["train", "test ", None, "valid"], ["train", "test", None, "valid"]),
     ],
 )
 def test_cells_are_read(read, values, expected):
@@ -67,7 +69,87 @@ def test_a_cell_is_divided_at_the_separator_and_a_list_is_taken_as_it_is():
     assert cells.lists(pa.array([[1.5], []]), separator="|").to_pylist() == [["1.5"], []]
 
 
-@pytest.mark.parametrize("values", [["a", "a||b"], ["a", "|a"], ["a", "a|"], [["a"], ["b", None]]])
+@pytest.mark.parametrize("cell", ["drama|comedy", "drama | comedy", " drama |comedy ", "drama|\tcomedy"])
+def test_blanks_around_the_values_of_a_list_are_no_part_of_them(cell):
+    assert cells.lists(pa.array([cell]), separator="|").to_pylist() == [["drama", "comedy"]]
+    assert cells.lists(pa.array([cell.split("|")]), separator="|").to_pylist() == [["drama", "comedy"]]
+
+
+BIG = [[2**63, 2**64 - 1], [], None, [1]]
+WORDS = [["a", "\u00fc"], [], None, ["a"]]
+
+
+@pytest.mark.parametrize("of", [pa.list_, pa.large_list, pa.list_view, lambda kind: pa.list_(kind, 2)])
+@pytest.mark.parametrize(
+    ("kind", "written", "read"),
+    [
+        (pa.uint64(), BIG, BIG),
+        (pa.binary(), [w and [x.encode() for x in w] for w in WORDS], WORDS),
+        (pa.large_binary(), [w and [x.encode() for x in w] for w in WORDS], WORDS),
+        (pa.string_view(), WORDS, WORDS),
+        (pa.dictionary(pa.int8(), pa.string()), WORDS, WORDS),
+        (pa.decimal128(9, 2), [[decimal.Decimal("1.25")] * 2, [], None, [decimal.Decimal(2)]],
+         [["1.25", "1.25"], [], None, ["2.00"]]),
+        (pa.bool_(), [[True, False], [], None, [True]], [["true", "false"], [], None, ["true"]]),
+        (pa.date32(), [[dt.date(2024, 1, 2)] * 2, [], None, [dt.date(2024, 1, 3)]],
+         [["2024-01-02"] * 2, [], None, ["2024-01-03"]]),
+    ],
+)  # fmt: skip
+def test_lists_of_every_type_are_read_or_refused_by_row(of, kind, written, read):
+    if pa.types.is_fixed_size_list(of(kind)):
+        written, read = [written[0], None, written[0]], [read[0], None, read[0]]
+    values = pa.array(written, of(kind))
+    parsed = cells.read(values, partial(cells.lists, separator="|"))
+    assert parsed.to_pylist() == read
+    assert cells.read(values[1:], partial(cells.lists, separator="|")).to_pylist() == read[1:]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "row", "said"),
+    [
+        ([[b"a"], None, [b"b", b"\xff"]], pa.list_(pa.binary()), 2, "'\\xff' is not UTF-8 text"),
+        ([[1.5], [2.5, float("nan")]], pa.list_(pa.float64()), 1, "[2.5, nan] holds an empty value"),
+        ([["a"], ["b", " "]], pa.list_(pa.string()), 1, "['b', ' '] holds an empty value"),
+        ([["a"], ["b", None]], pa.large_list(pa.string()), 1, "['b', None] holds an empty value"),
+        ([[1, 2], None, [3, None]], pa.list_(pa.int8(), 2), 2, "[3, None] holds an empty value"),
+        ([[{"a": 1}]], pa.list_(pa.struct({"a": pa.int64()})), None, "give lists of plain values"),
+        ([[["a"]]], pa.list_(pa.list_(pa.string())), None, "give lists of plain values"),
+        ([[("a", 1)]], pa.map_(pa.string(), pa.int64()), None, "give one value per cell"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_named(values, kind, row, said):
+    with pytest.raises(Mistake) as raised:
+        cells.read(pa.array(values, kind), partial(cells.lists, separator="|"))
+    assert said in str(raised.value)
+    assert raised.value.row == row
+
+
+IDS = [uuid.UUID(int=2**127 + 1), None]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        (IDS, pa.uuid(), [str(IDS[0]), None]),
+        ([b"ab", None], pa.binary(2), ["ab", None]),
+        (["1", None], pa.string_view(), ["1", None]),
+        ([b"1", None], pa.binary_view(), ["1", None]),
+        ([2**64 - 1, None], pa.uint64(), [2**64 - 1, None]),
+    ],
+)
+def test_values_of_rare_types_are_text_or_integers(values, kind, expected):
+    assert cells.read(pa.array(values, kind), cells.text).to_pylist() == expected
+
+
+def test_what_arrow_cannot_read_is_a_mistake_in_a_row():
+    with pytest.raises(Mistake, match=r"is not read from double .*; convert the column") as raised:
+        cells.read(pa.array([1.0, 2.5]), lambda part: part.cast(pa.int8()))
+    assert raised.value.row == 1
+    with pytest.raises(Mistake, match="18446744073709551615 is no binary label"):
+        cells.read(pa.array([0, 2**64 - 1], pa.uint64()), cells.binary_labels)
+
+
+@pytest.mark.parametrize("values", [["a", "a||b"], ["a", "|a"], ["a", "a|"], ["a", "a | "], [["a"], ["b", None]]])
 def test_an_empty_value_in_a_list_is_named(values):
     with pytest.raises(Mistake, match="holds an empty value") as raised:
         cells.lists(pa.array(values), separator="|")
@@ -82,6 +164,10 @@ def test_an_empty_value_in_a_list_is_named(values):
         ([["1.0"]], "decimals"),
         ([["1e9"]], "decimals"),
         ([["2024-01-31"], ["2024-02-01"]], "instants"),
+        ([["21.06.2000"]], "instants"),
+        ([["1.2.3"]], "instants"),
+        ([["06/21/2000"]], "instants"),
+        ([["-.5"], ["3."]], "decimals"),
         ([[1, 2]], "instants"),  # not text, so that nobody asks
     ],
 )
@@ -111,6 +197,7 @@ def test_instants_are_microseconds_and_numbers_are_themselves(values, written, t
     [
         ("now", None, "'now' is not a time in ISO 8601"),
         ("31/01/2024", None, "'31/01/2024' is not a time in ISO 8601"),
+        ("21.06.2000", None, "'21.06.2000' is not a time in ISO 8601"),
         ("2024-01-31", "%d.%m.%Y", "'2024-01-31' is not a time of the form '%d.%m.%Y'"),
         ("2024-01-31", "%Q", "time_format '%Q' is not understood"),
     ],
