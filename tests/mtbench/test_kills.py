@@ -1,4 +1,4 @@
-"""Commands that are killed before any of their file-system operations, and begun again: same bits, nothing is left."""
+"""Commands that are stopped before any of their file-system operations, and begun again: same bits, nothing is left."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from tests.mtbench.tuning.test_sweep import HERE
 if TYPE_CHECKING:
     from pathlib import Path
 
-SAMPLE = 5
-"""Operations that a command is killed before, unless all are asked for (`pytest -m slow`)."""
+SIGNALS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
+SAMPLE = 2
+"""Operations that each signal comes before, unless all are asked for (`pytest -m slow`)."""
 OPERATIONS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "os.link"}
 HASHES = re.compile(r"([0-9a-f]{16})-[0-9a-f]{16}(\.[0-9a-f]{16})?")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -30,8 +31,8 @@ PLANTED = {"name": "planted", "rows": 1500, "users": 60, "items": 30}
 TRAINING = {"max_epochs": 2, "batch_size": 512, "accelerator": "cpu"}
 
 
-def perform(arguments: list[str], folder: Path, at: int | None) -> None:
-    """Run a command in a folder; kill this process before its operation number ``at``, or count them."""
+def perform(arguments: list[str], folder: Path, at: int | None, sent: int) -> None:
+    """Run a command in a folder; send this process a signal before its operation number ``at``, or count them."""
     count = 0
     inside = str(folder)
 
@@ -41,19 +42,22 @@ def perform(arguments: list[str], folder: Path, at: int | None) -> None:
         if (event in OPERATIONS or writes) and os.path.abspath(os.fsdecode(str(details[0]))).startswith(inside):  # noqa: PTH100
             count += 1
             if count == at:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), sent)
 
     os.chdir(folder)
     os.environ |= {"MTBENCH_CACHE": str(folder / "cache"), "MTBENCH_PLUGINS": str(folder / "plugins.py")}
     log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from mtbench.cli import app  # noqa: PLC0415
+    from mtbench.cli import main  # noqa: PLC0415
 
+    sys.argv = ["mtbench", *arguments]
     sys.addaudithook(watch)
-    app(arguments, standalone_mode=False)
-    done, count = count, -1_000_000
-    folder.with_suffix(".count").write_text(str(done))
+    try:
+        main()
+    finally:
+        done, count = count, -1_000_000
+        folder.with_suffix(".count").write_text(str(done))
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +66,8 @@ def start():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mtbench.training.run", "mtbench.tuning.bench", "mtbench.board.admission"])
 
-    def start(arguments: list[str], folder: Path, at: int | None = None) -> int:
-        process = context.Process(target=perform, args=(arguments, folder, at))
+    def start(arguments: list[str], folder: Path, at: int | None = None, sent: int = 0) -> int:
+        process = context.Process(target=perform, args=(arguments, folder, at, sent))
         process.start()
         process.join()
         return process.exitcode
@@ -77,26 +81,26 @@ def list_files(folder: Path) -> list[str]:
     return sorted(HASHES.sub(r"\1", path) for path in paths if not path.startswith("cache/locks/"))
 
 
-def check_kills(start, arguments, template, tmp_path, summarize, every):
-    """Kill a command before its operations, do it again, and compare with what it does uninterrupted."""
+def check(start, arguments, template, tmp_path, summarize, every):
+    """Stop a command before its operations, do it again, and compare with what it does uninterrupted."""
     whole = tmp_path / "whole"
     shutil.copytree(template, whole)
     assert start(arguments, whole) == 0, whole.with_suffix(".log").read_text()
     expected, files = summarize(whole), list_files(whole)
     count = int(whole.with_suffix(".count").read_text())
+    points = [(at, sent) for at in range(1, count + 1) for sent in SIGNALS]
+    step = 1 if every else len(points) // (SAMPLE * len(SIGNALS)) // len(SIGNALS) * len(SIGNALS) + 1
     assert count > 5
-    points = (
-        range(1, count + 1) if every else sorted({1 + step * (count - 1) // (SAMPLE - 1) for step in range(SAMPLE)})
-    )
-    for at in points:
-        folder = tmp_path / f"killed-{at}"
+    for at, sent in points[::step]:
+        folder = tmp_path / f"stopped-{at}"
         shutil.copytree(template, folder)
-        assert start(arguments, folder, at) == -signal.SIGKILL
+        assert start(arguments, folder, at, sent) == SIGNALS[sent], folder.with_suffix(".log").read_text()
         assert start(arguments, folder) == 0, folder.with_suffix(".log").read_text()
-        assert summarize(folder) == expected, at
-        assert list_files(folder) == files, at
+        assert summarize(folder) == expected, (at, sent)
+        assert list_files(folder) == files, (at, sent)
+        assert "Traceback" not in folder.with_suffix(".log").read_text(), (at, sent)
+        folder.with_suffix(".log").unlink()
         shutil.rmtree(folder)
-    return count
 
 
 every = pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -119,12 +123,12 @@ def template(tmp_path):
 
 @every
 def test_run(start, template, tmp_path, every):
-    check_kills(start, ["run", "e.yaml"], template, tmp_path, lambda folder: outcome(folder / "records"), every)
+    check(start, ["run", "e.yaml"], template, tmp_path, lambda folder: outcome(folder / "records"), every)
 
 
 @every
 def test_sweep(start, template, tmp_path, every):
-    check_kills(start, ["sweep", "e.yaml"], template, tmp_path, lambda folder: outcome(folder / "records"), every)
+    check(start, ["sweep", "e.yaml"], template, tmp_path, lambda folder: outcome(folder / "records"), every)
 
 
 @every
@@ -137,7 +141,7 @@ def test_bench_run(start, template, tmp_path, planted_benchmark, every):
     }
     (template / "b.yaml").write_text(yaml.safe_dump(content))
     arguments = ["bench", "run", "b.yaml"]
-    check_kills(start, arguments, template, tmp_path, lambda folder: outcome(folder / "records"), every)
+    check(start, arguments, template, tmp_path, lambda folder: outcome(folder / "records"), every)
 
 
 @pytest.fixture
@@ -160,7 +164,7 @@ def test_board_add(start, done, tmp_path, every):
         return [one.path.read_bytes() for one in written], [check | {"created": ""} for check in checks], resamples
 
     arguments = ["board", "add", f"records/{path.name}", "--records", "board"]
-    check_kills(start, arguments, done, tmp_path, summarize, every)
+    check(start, arguments, done, tmp_path, summarize, every)
 
 
 @every
@@ -169,4 +173,4 @@ def test_board_build(start, done, tmp_path, every):
         return {path.name: path.read_bytes() for path in (folder / "site").rglob("*") if path.is_file()}
 
     arguments = ["board", "build", "--records", "records", "--out", "site"]
-    check_kills(start, arguments, done, tmp_path, summarize, every)
+    check(start, arguments, done, tmp_path, summarize, every)
