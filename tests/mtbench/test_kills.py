@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,3 +176,61 @@ def test_board_build(start, done, tmp_path, every):
 
     arguments = ["board", "build", "--records", "records", "--out", "site"]
     check(start, arguments, done, tmp_path, summarize, every)
+
+
+def jump() -> None:
+    """Let every clock that shows the time of day jump by a day, forwards and back, each time it is asked."""
+    real, days = time.time, itertools.cycle((0, 86_400, -86_400))
+    time.time = lambda: real() + next(days)
+
+
+def perform_jumping(arguments: list[str], folder: Path) -> None:
+    jump()
+    perform(arguments, folder, None, 0)
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_a_clock_that_jumps_changes_nothing(start, template, tmp_path, command):
+    whole, jumping = (shutil.copytree(template, tmp_path / name) for name in ("whole", "jumping"))
+    assert start([command, "e.yaml"], whole) == 0
+    process = multiprocessing.get_context("forkserver").Process(
+        target=perform_jumping, args=([command, "e.yaml"], jumping)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0, jumping.with_suffix(".log").read_text()
+    assert outcome(jumping / "records") == outcome(whole / "records")
+    assert list_files(jumping) == list_files(whole)
+
+
+def test_sites_are_built_while_records_are_added(start, done, tmp_path):
+    """Whatever moment a build meets, it makes a site of whole records and says nothing is wrong."""
+    paths = sorted((done / "records").glob("*.json"))
+    (done / "board").mkdir()
+    context = multiprocessing.get_context("forkserver")
+    build = ["board", "build", "--records", "board", "--out", "site"]
+    adding = [
+        context.Process(
+            target=perform, args=(["board", "add", f"records/{path.name}", "--records", "board"], done, None, 0)
+        )
+        for path in paths
+    ]
+    for process in adding:
+        process.start()
+    builds = 0
+    while any(process.is_alive() for process in adding) or not builds:
+        assert start(build, done) == 0
+        first = (done / "site" / "index.html").read_text()
+        assert "not a record" not in first
+        assert "was changed" not in first
+        builds += 1
+    assert [process.exitcode for process in adding] == [0, 0]
+    assert start(build, done) == 0
+    shutil.copytree(done / "board", tmp_path / "alone" / "board")
+    assert start(build, tmp_path / "alone") == 0
+    sites = []
+    for site in (done / "site", tmp_path / "alone" / "site"):
+        pages = [path for path in sorted(site.rglob("*")) if path.is_file()]
+        sites.append({path.relative_to(site).as_posix(): path.read_bytes() for path in pages})
+    assert sites[0] == sites[1]
+    assert len([name for name in sites[0] if name.startswith("records/")]) == 2
