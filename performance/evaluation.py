@@ -4,8 +4,8 @@
 
 Beside torchmetrics every user has as many items, some positive and some not, and no two predictions alike, so that
 both define the same number. Growth is that of the time to score shuffled rows, five per user and about a third of them
-positive, when there are ten times the users: AUC and GAUC may take twelve times as long. Scoring has one thread, so that
-the same rows give the same bits; its seconds are the processor's, the least of the rounds. Writes
+positive, when there are ten times the users: AUC and GAUC may take twelve times as long. Scoring has one thread, so
+that the same rows give the same bits; its seconds are the processor's, the least of the rounds. Writes
 ``results/evaluation.{json,md}``; ratios are the result.
 """
 
