@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ class PoissonDeviance(RowMetric):
     higher_is_better = False
     kinds = ("count",)
     best = 0.0
+    limits = (0.0, math.inf)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the mean deviance."""

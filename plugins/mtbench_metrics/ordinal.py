@@ -22,6 +22,7 @@ class QuadraticWeightedKappa(RowMetric):
     higher_is_better = True
     kinds = ("ordinal",)
     chance = 0.0
+    limits = (-1.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return kappa."""

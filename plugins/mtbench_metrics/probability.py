@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class ProbabilityMetric(RowMetric):
 
     higher_is_better = False
     best = 0.0
+    limits = (0.0, math.inf)
 
     def update(self, preds: Tensor, target: Tensor, indexes: Tensor | None = None) -> None:
         """Take in some rows."""
@@ -71,6 +73,8 @@ class CalibrationError(ProbabilityMetric):
     O'Connor, EMNLP 2015; the measure itself: Naeini et al., AAAI 2015). Tied rows share their positives evenly, so that
     it does not matter which of them falls into which bin.
     """
+
+    limits = (0.0, 1.0)
 
     def __init__(self, bins: int = 15, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -38,6 +38,7 @@ class AUC(RowMetric):
 
     higher_is_better = True
     chance = 0.5
+    limits = (0.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the area."""
@@ -74,6 +75,7 @@ class PRAUC(RowMetric):
     """
 
     higher_is_better = True
+    limits = (0.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the average precision."""

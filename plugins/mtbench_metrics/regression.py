@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ class RegressionMetric(RowMetric):
     higher_is_better = False
     kinds = ("regression",)
     best = 0.0
+    limits = (0.0, math.inf)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the mean error."""
