@@ -192,8 +192,8 @@ def _write_caption(sheet: Sheet) -> str:
         if baselines
         else ""
     )
-    whose = join_names(sorted({placing.whose for row in sheet.rows for placing in row.placings if placing.whose}))
-    intervals = f" with 95 % intervals {whose}" if whose else ""
+    whose = sorted({placing.whose for row in sheet.rows for placing in row.placings if placing.whose})
+    intervals = f" with 95 % intervals {join_names(whose)}" if whose else ""
     return (
         f"{recipe.dataset.name}{benchmark}: mean over seeds on {recipe.split.rows.get('test', 0):,} test rows"
         f"{intervals}. Bold is the best mean; {TIE} marks what the data cannot tell from the best. Ranks are "

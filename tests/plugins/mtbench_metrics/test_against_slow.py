@@ -152,6 +152,7 @@ def tables(monkeypatch):
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_equals_its_slow_version_or_both_are_undefined(name, tables):
     metric, plain, draw = METRICS[name]
+    assert metric.best in metric.limits
     defined = 0
     for number in tables:
         preds, target, groups = draw(draw_table(number), number)
@@ -164,6 +165,7 @@ def test_a_metric_equals_its_slow_version_or_both_are_undefined(name, tables):
         if expected is not None:
             tolerance = 1e-12 * (abs(expected) if name in {"rmse", "mae"} else max(abs(expected), 1))
             assert math.isclose(value, expected, rel_tol=0, abs_tol=tolerance), (number, value, expected)
+            assert metric.limits[0] - 1e-12 <= value <= metric.limits[1] + 1e-12
             defined += 1
     assert TABLES / 10 < defined < TABLES
 
