@@ -4,9 +4,9 @@
 
 Beside torchmetrics every user has as many items, some positive and some not, and no two predictions alike, so that
 both define the same number. Growth is that of the time to score shuffled rows, five per user and about a third of them
-positive, when there are ten times the users: AUC and GAUC may take twelve times as long. Scoring has one thread, so
-that the same rows give the same bits; its seconds are the processor's, the least of the rounds. Writes
-``results/evaluation.{json,md}``; ratios are the result.
+positive, when there are ten times the users: AUC and GAUC may take twelve times as long. Its seconds are the
+processor's, the least of the rounds. All is on one thread, as metrics always are, so that the same rows give the same
+bits. Writes ``results/evaluation.{json,md}``; ratios are the result.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder for the tables.")] = RESULTS,
 ) -> None:
     """Measure metrics."""
+    torch.set_num_threads(1)
     compared, grown = compare(users, items), measure_growth(growing, rounds)
     beside = [
         (
