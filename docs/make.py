@@ -45,7 +45,7 @@ TITLES = {
     "step_cost": "Many rows, large vocabularies",
     "task_scaling": "One more task",
     "sweeps": "What a sweep is worth",
-    "evaluation": "Metrics by user",
+    "evaluation": "Metrics",
     "startup": "Until something happens",
     "board": "A large board",
     "scale": "Preparation and macro graphs",

@@ -151,6 +151,7 @@ def _make_rows(
                 whisker=intervals[column.task.name][index],
                 ranks=show_ranks(placing.ranks) if (placing := placings[column.task.name]) and placing.ranks else "",
                 interval=_show_interval(placing and placing.value),
+                whose=placing.whose if placing else "",
             )
             for column, value in zip(table.columns, table.lines[index].values, strict=True)
         ]
@@ -163,6 +164,7 @@ def _make_rows(
                 share._replace(
                     whisker=shares[index] if share.number is not None else None,
                     interval=_show_interval(overall and overall.value, 100, " %"),
+                    whose=overall.whose if overall else "",
                 ),
                 values,
                 _show_delta(standings.transfer.get(stem), baseline=stem in baselines),
@@ -206,7 +208,7 @@ def _show_rank(placing: Placing | None, notes: Notes) -> TableValue:
 
 
 def _show_interval(value: Interval | None, factor: float = 1, unit: str = "") -> str:
-    if value is None or value.low == value.high:
+    if value is None or value.low is None or value.high is None or value.low == value.high:
         return ""
     low, high = (format(factor * end, choose_format(factor * end)) for end in (value.low, value.high))
     return f"{low} to {high}{unit}"
@@ -223,6 +225,8 @@ def _show_delta(transfer: Transfer | None, *, baseline: bool) -> TableValue:
     if transfer is None:
         return TableValue("baseline" if baseline else UNDEFINED, muted=True)
     mean, low, high = transfer.mean
+    if low is None or high is None:
+        return TableValue(show_percent(mean), number=mean, muted=True)
     return TableValue(show_percent(mean), f"{show_percent(low)} to {show_percent(high)}", mean, muted=low <= 0 <= high)
 
 

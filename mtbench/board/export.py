@@ -31,7 +31,7 @@ TIE = "\N{DAGGER}"
 PIPE = r"\|"
 COLUMNS = (
     "dataset", "benchmark", "model", "label", "budget", "seeds", "badge", "record", "task", "metric",
-    "higher_is_better", "mean", "low", "high", "first_rank", "last_rank",
+    "higher_is_better", "mean", "low", "high", "interval", "first_rank", "last_rank",
     "baseline", "delta_m", "delta_m_low", "delta_m_high",
 )  # fmt: skip
 LATEX = str.maketrans({
@@ -120,7 +120,7 @@ def _write_csv(sheets: Iterable[Sheet]) -> str:
                     recipe.dataset.name, recipe.benchmark.name if recipe.benchmark else "", recipe.model.name,
                     row.label, recipe.budget.kind, len(recipe.seeds), row.badge, row.record.file_stem, task.name,
                     task.primary, _is_higher_better(group, task.primary), *(placing.value or ("", "", "")),
-                    *(placing.ranks or ("", "")),
+                    placing.whose, *(placing.ranks or ("", "")),
                     row.record.baseline, *(row.transfer.mean if row.transfer else ("", "", "")),
                 ])  # fmt: skip
     return out.getvalue()
@@ -143,15 +143,22 @@ def _make_cells(sheet: Sheet, bold: str) -> tuple[list[str], list[list[str]]]:
 def _show_placing(placing: Placing, best: float | None, bold: str) -> str:
     if placing.value is None:
         return UNDEFINED
-    mean, low, high = placing.value
+    mean = placing.value.mean
     form = choose_format(mean)
     text = bold.format(format(mean, form)) if placing.ranks and mean == best else format(mean, form)
     tie = TIE if placing.ranks and placing.ranks[0] == 1 and mean != best else ""
-    return f"{text}{tie} [{low:{form}}, {high:{form}}]"
+    return f"{text}{tie}{_show_ends(placing.value, 1, form)}"
 
 
 def _show_change(value: Interval) -> str:
-    return f"{100 * value.mean:+.2f} % [{100 * value.low:+.2f}, {100 * value.high:+.2f}]"
+    return f"{100 * value.mean:+.2f} %{_show_ends(value, 100, '+.2f')}"
+
+
+def _show_ends(value: Interval, factor: float, form: str) -> str:
+    """Return the interval in brackets, nothing where there is none."""
+    if value.low is None or value.high is None:
+        return ""
+    return f" [{factor * value.low:{form}}, {factor * value.high:{form}}]"
 
 
 def _write_markdown(sheet: Sheet) -> str:
@@ -185,9 +192,11 @@ def _write_caption(sheet: Sheet) -> str:
         if baselines
         else ""
     )
+    whose = sorted({placing.whose for row in sheet.rows for placing in row.placings if placing.whose})
+    intervals = f" with 95 % intervals {join_names(whose)}" if whose else ""
     return (
-        f"{recipe.dataset.name}{benchmark}: mean over seeds on {recipe.split.rows.get('test', 0):,} test rows with "
-        f"95 % intervals. Bold is the best mean; {TIE} marks what the data cannot tell from the best. Ranks are "
+        f"{recipe.dataset.name}{benchmark}: mean over seeds on {recipe.split.rows.get('test', 0):,} test rows"
+        f"{intervals}. Bold is the best mean; {TIE} marks what the data cannot tell from the best. Ranks are "
         f"intervals, of the mean improvement over the constant predictor.{delta}"
     )
 

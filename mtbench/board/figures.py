@@ -97,11 +97,12 @@ def tabulate_transfer(comparison: Comparison) -> Matrix:
 def _judge_change(interval: Interval | None) -> MatrixCell | None:
     if interval is None:
         return None
-    unclear = interval.low <= 0 <= interval.high
-    level = sum(abs(interval.mean) >= level for level in LEVELS)
-    look = f"{'better' if interval.mean > 0 else 'worse'}-{level}"
-    hint = f"95 % interval {show_percent(interval.low)} to {show_percent(interval.high)} %"
-    return MatrixCell(show_percent(interval.mean), hint, look, unclear)
+    mean, low, high = interval
+    look = f"{'better' if mean > 0 else 'worse'}-{sum(abs(mean) >= level for level in LEVELS)}"
+    if low is None or high is None:
+        return MatrixCell(show_percent(mean), "one seed, not resampled: no interval", look, unclear=True)
+    hint = f"95 % interval {show_percent(low)} to {show_percent(high)} %"
+    return MatrixCell(show_percent(mean), hint, look, unclear=low <= 0 <= high)
 
 
 def tabulate_duels(comparison: Comparison) -> list[Matrix]:

@@ -91,7 +91,7 @@ def identify(recipe: Recipe) -> dict[str, Any]:
         "split": recipe.split.model_dump(mode="json"),
         "tasks": [task.model_dump(mode="json") for task in recipe.tasks],
         "metrics": {
-            name: metric.model_dump(mode="json", exclude={"provenance"})
+            name: metric.model_dump(mode="json", exclude={"provenance", "limits"})
             | {"distribution": metric.provenance.distribution}
             for name, metric in recipe.metrics.items()
             if name in primary

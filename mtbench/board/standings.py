@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import combinations
 from operator import itemgetter
@@ -29,11 +30,11 @@ UNDEFINED_AT_MOST = 0.1
 
 
 class Interval(NamedTuple):
-    """An estimate with the ends of its 95 % interval."""
+    """An estimate with the ends of its 95 % interval, None where nothing tells how far it varies."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Pair(NamedTuple):
@@ -55,14 +56,15 @@ class Pair(NamedTuple):
 class Placing(NamedTuple):
     """A record's place on one task.
 
-    ``value`` is the mean over seeds of the primary metric on test, None if undefined; without resamples its interval is
-    the seeds' alone, and a single seed without resamples has none: all three are equal. ``ranks`` are the first and the
-    last rank that the data allow, None where unranked, for which there is a reason.
+    ``value`` is the mean over seeds of the primary metric on test, None if undefined. ``whose`` says of what its
+    interval is: of the recipe over users, seeds or both, or of one trained model over users; empty where there is none.
+    ``ranks`` are the first and the last rank that the data allow, None where unranked, for which there is a reason.
     """
 
     value: Interval | None
     ranks: tuple[int, int] | None
     reason: str
+    whose: str = ""
 
 
 class Ranking(NamedTuple):
@@ -154,12 +156,19 @@ class _Seen:
             return None
         drawn = self.joint[stem].tasks.get(task.name) if stem in self.joint else None
         replicates = np.array(drawn.values if drawn and drawn.metric == task.primary else [], float)
-        return Sample(np.array(numbers, float), self.keep_usable(replicates))
+        limits = _find_limits(self.records[stem].recipe.metrics.get(task.primary))
+        return Sample(np.array(numbers, float), self.keep_usable(replicates), limits)
 
     def keep_usable(self, replicates: np.ndarray) -> np.ndarray:
         """Return the replicates, none of them if too many have no value or there is nothing to resample."""
-        undefined = np.isnan(replicates).mean() if replicates.size else 1.0
+        undefined = np.isnan(replicates).mean() if replicates.size > 1 else 1.0
         return replicates if self.clusters > 1 and undefined <= UNDEFINED_AT_MOST else np.empty(0)
+
+    def tell_whose(self, sample: Sample) -> str:
+        """Return of what the interval of a sample is."""
+        varied = [self.unit] * bool(sample.replicates.size) + ["seeds"] * (len(sample.seeds) > 1)
+        one = "this trained model" if len(sample.seeds) == 1 else "the recipe"
+        return f"of {one}, over {' and '.join(varied)}" if varied else ""
 
     def explain(self, stem: str, sample: Sample | None, missing: str) -> str:
         """Return why a record is unranked, empty if it is ranked; ``missing`` says why there is no sample."""
@@ -179,6 +188,11 @@ def _find_sign(records: Sequence[Record], task: Task) -> float:
     return -1.0 if part and not part.higher_is_better else 1.0
 
 
+def _find_limits(metric: MetricPart | None) -> tuple[float, float]:
+    low, high = metric.limits if metric else (None, None)
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
 def _rank(samples: Mapping[str, Sample | None], seen: _Seen, sign: float, missing: str) -> Ranking:
     reasons = {stem: seen.explain(stem, sample, missing) for stem, sample in samples.items()}
     valued = {stem: sample for stem, sample in samples.items() if sample}
@@ -189,9 +203,12 @@ def _rank(samples: Mapping[str, Sample | None], seen: _Seen, sign: float, missin
     effects, adjusted = (np.array(column) for column in ([p.effect.mean for p in pairs], [p.adjusted for p in pairs]))
     ends = comparison.rank_intervals(effects, adjusted, len(ranked)).tolist()
     ranks = {stem: (first, last) for stem, (first, last) in zip(ranked, ends, strict=True)}
-    return Ranking(
-        {stem: Placing(intervals.get(stem), ranks.get(stem), reason) for stem, reason in reasons.items()}, pairs
-    )
+    whose = {stem: seen.tell_whose(sample) for stem, sample in valued.items()}
+    placings = {
+        stem: Placing(intervals.get(stem), ranks.get(stem), reason, whose.get(stem, ""))
+        for stem, reason in reasons.items()
+    }
+    return Ranking(placings, pairs)
 
 
 def _compare_all(samples: Mapping[str, Sample], seen: _Seen, sign: float) -> list[Pair]:
@@ -212,7 +229,8 @@ def _compare_all(samples: Mapping[str, Sample], seen: _Seen, sign: float) -> lis
 
 
 def _list_intervals(estimates: Estimates) -> list[Interval]:
-    return list(map(Interval, estimates.mean.tolist(), estimates.low.tolist(), estimates.high.tolist()))
+    ends = ([None if math.isnan(end) else end for end in side.tolist()] for side in (estimates.low, estimates.high))
+    return list(map(Interval, estimates.mean.tolist(), *ends))
 
 
 def _average_tasks(tasks: Sequence[Task], samples: _Samples, seen: _Seen) -> dict[str, Sample | None]:

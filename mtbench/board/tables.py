@@ -43,7 +43,7 @@ class TableValue(NamedTuple):
     """What a cell shows: its text, or the number of the note that says why there is none.
 
     It is sorted by ``number``; ``seeds`` lists every seed's value in full. Where the table has them, ``interval`` is
-    the 95 % interval, ``whisker`` its drawing, and ``ranks`` the rank interval.
+    the 95 % interval, ``whose`` says of what, ``whisker`` is its drawing, and ``ranks`` the rank interval.
     """
 
     text: str
@@ -53,13 +53,14 @@ class TableValue(NamedTuple):
     note: int | None = None
     ranks: str = ""
     interval: str = ""
+    whose: str = ""
     whisker: Whisker | None = None
     muted: bool = False
 
     @property
     def hint(self) -> str:
         """What a pointer on it shows."""
-        return "; ".join(filter(None, [self.interval and f"95 % interval {self.interval}", self.seeds]))
+        return "; ".join(filter(None, [self.interval and f"95 % interval {self.interval} {self.whose}", self.seeds]))
 
 
 class Notes:

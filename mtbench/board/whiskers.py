@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Whisker(NamedTuple):
-    """An interval from 0 (worst of its column) to 100 (best); one that lies below the scale is ``off``."""
+    """An interval from 0 (worst of its column) to 100 (best); one that lies below the scale is ``off``.
+
+    Where there is none, all three are the mean's, which is drawn as a dot.
+    """
 
     low: float
     mean: float
@@ -24,9 +27,9 @@ class Whisker(NamedTuple):
 def draw_whiskers(intervals: Sequence[Interval | None], *, higher_is_better: bool = True) -> list[Whisker | None]:
     """Return the intervals of a column on one scale, which leaves out what is far worse than the median."""
     sign = 1 if higher_is_better else -1
+    drawn = [None if one is None else [one.mean if end is None else end for end in one] for one in intervals]
     turned = [
-        None if one is None or None in map(finite, one) else sorted((sign * one.low, sign * one.mean, sign * one.high))
-        for one in intervals
+        None if one is None or None in map(finite, one) else sorted(sign * value for value in one) for one in drawn
     ]
     known = [interval for interval in turned if interval]
     if not known:

@@ -178,5 +178,9 @@ def _show(records: Sequence[Record], pairs: dict[str, Pair]) -> None:
     console.print(made)
     console.print()
     console.print("effect on test above its 95 % interval: positive where the first is better", style="dim")
-    if any(len(record.recipe.seeds) == 1 for record in records):
+    unit = next((source for pair in pairs.values() for source in pair.sources if source != "seeds"), "users")
+    alone = [len(record.recipe.seeds) == 1 for record in records]
+    whose = f"trained models, over {unit}" if all(alone) else f"recipes, over {unit} and seeds"
+    console.print(f"the interval is of the two {whose}", style="dim")
+    if any(alone):
         console.print("a record of one seed: it holds for that trained model, not for another seed", style="dim")

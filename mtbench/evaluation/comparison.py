@@ -2,7 +2,9 @@
 
 A mean over seeds varies for two reasons: which users were in the test set, and which seeds were trained. The users'
 part comes from joint resamples, the seeds' part from the deviation over the seeds, both enter with t quantiles whose
-degrees of freedom follow Satterthwaite (Biometrics Bulletin 1946).
+degrees of freedom follow Satterthwaite (Biometrics Bulletin 1946). Where neither part is known, as of one seed without
+resamples, there is no interval and no p. An interval ends where the metric does: the true mean lies inside, so that
+cutting loses nothing of its coverage.
 """
 
 from __future__ import annotations
@@ -24,17 +26,20 @@ ROUNDING = 1e-12
 class Sample(NamedTuple):
     """A model's values: of each seed, shape (seeds,), and of each resample, the mean over seeds, shape (resamples,).
 
-    A resample without a value is NaN; ``replicates`` is empty where nothing was resampled.
+    A resample without a value is NaN; ``replicates`` is empty where nothing was resampled. ``limits`` are the least and
+    the greatest value that there can be.
     """
 
     seeds: np.ndarray
     replicates: np.ndarray
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
 
 class Estimates(NamedTuple):
     """Means, the ends of their 95 % intervals and the two-sided p against zero, all of shape (estimates,).
 
-    ``clusters`` and ``seeds`` are the shares of the variance, both 0 where there is none.
+    Ends and p are NaN where nothing tells how far the mean varies. ``clusters`` and ``seeds`` are the shares of the
+    variance, both 0 where there is none.
     """
 
     mean: np.ndarray
@@ -47,8 +52,11 @@ class Estimates(NamedTuple):
 
 def means(samples: Sequence[Sample], clusters: int) -> Estimates:
     """Return the mean over seeds of each sample. One seed has no seeds' part: its interval is of this trained model."""
-    own = [_clusters_variance(_joint([sample]), clusters)[0] for sample in samples]
-    return _estimates(_means(samples), np.array(own), clusters, _seeds_parts(samples))
+    joint = [_joint([sample]) for sample in samples]
+    own = [_clusters_variance(one, clusters)[0] for one in joint]
+    known = [_varies(one) or has_seeds for one, has_seeds in zip(joint, _have_seeds(samples), strict=True)]
+    estimates = _estimates(_means(samples), np.array(own), clusters, _seeds_parts(samples), known=np.array(known, bool))
+    return _cut(estimates, *_limits(samples))
 
 
 def differences(samples: Sequence[Sample], clusters: int) -> Estimates:
@@ -57,7 +65,8 @@ def differences(samples: Sequence[Sample], clusters: int) -> Estimates:
     Where any sample has no replicates there is no clusters' part.
     """
     first, second = np.triu_indices(len(samples), 1)
-    covariance = _covariance(_joint(samples), clusters)
+    replicates = _joint(samples)
+    covariance = _covariance(replicates, clusters)
     own = np.diag(covariance)
     both = own[first] + own[second]
     joint = both - 2 * covariance[first, second]
@@ -65,7 +74,11 @@ def differences(samples: Sequence[Sample], clusters: int) -> Estimates:
     variances, degrees = _seeds_parts(samples).T
     mean = _means(samples)
     parts = [np.stack((variances[side], degrees[side]), axis=-1) for side in (first, second)]
-    return _estimates(mean[first] - mean[second], joint, clusters, *parts)
+    has_seeds = _have_seeds(samples)
+    known = has_seeds[first] & has_seeds[second] | _varies(replicates)
+    low, high = _limits(samples)
+    estimates = _estimates(mean[first] - mean[second], joint, clusters, *parts, known=known)
+    return _cut(estimates, low[first] - high[second], high[first] - low[second])
 
 
 def mean_share(samples: Sequence[Sample], constants: Sequence[float], bests: Sequence[float]) -> Sample:
@@ -78,7 +91,8 @@ def mean_share(samples: Sequence[Sample], constants: Sequence[float], bests: Seq
 
     whole = all(sample.replicates.size for sample in samples)
     replicates = mean(np.stack([sample.replicates for sample in samples])) if whole else np.empty(0)
-    return Sample(mean(np.stack([sample.seeds for sample in samples])), replicates)
+    ends = np.sort(compute_improvement(np.stack(_limits(samples), axis=1), constant, best), axis=1).mean(axis=0)
+    return Sample(mean(np.stack([sample.seeds for sample in samples])), replicates, (ends[0], ends[1]))
 
 
 def changes(
@@ -91,20 +105,26 @@ def changes(
     """Return the relative change against a baseline of each task, positive where better, and last delta-m, their mean.
 
     One sample per task of either; a value counts from its task's origin, which the baseline must exceed. Sign -1 is of
-    a metric that is better when lower. Intervals are by the delta method (Maninis et al., CVPR 2019, define delta-m).
+    a metric that is better when lower. Intervals are by the delta method (Maninis et al., CVPR 2019, define delta-m);
+    where values end at their origin, none can fall by more than 100 %.
     """
     own, base, origin, sign = _means(model), _means(baseline), np.asarray(origins), np.asarray(signs)
     averaged = np.vstack((np.eye(len(model)), np.full(len(model), 1 / len(model))))
     by_model = averaged * (sign / (base - origin))
     by_baseline = averaged * (-sign * (own - origin) / (base - origin) ** 2)
     joint = np.hstack((by_model, by_baseline)) @ _joint([*model, *baseline])
-    return _estimates(
+    known = _varies(joint) or bool(_have_seeds([*model, *baseline]).all())
+    estimates = _estimates(
         averaged @ (sign * (own - base) / (base - origin)),
         _clusters_variance(joint, clusters),
         clusters,
         _seeds_part(by_model @ np.stack([sample.seeds for sample in model])),
         _seeds_part(by_baseline @ np.stack([sample.seeds for sample in baseline])),
+        known=np.full(len(averaged), known),
     )
+    ends = np.where(_limits(model)[0] == origin, -sign, np.nan)
+    low, high = np.where(ends < 0, ends, -np.inf), np.where(ends > 0, ends, np.inf)
+    return _cut(estimates, np.append(low, low.mean()), np.append(high, high.mean()))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -144,9 +164,29 @@ def _joint(samples: Sequence[Sample]) -> np.ndarray:
     return kept
 
 
+def _varies(joint: np.ndarray) -> bool:
+    """Return whether there are resamples that say how far values vary."""
+    return int(joint.shape[1]) > 1
+
+
+def _have_seeds(samples: Sequence[Sample]) -> np.ndarray:
+    """Return whether seeds say how far each sample varies, shape (samples,)."""
+    return np.array([len(sample.seeds) > 1 for sample in samples], bool)
+
+
+def _limits(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.array([sample.limits for sample in samples]).reshape(-1, 2).T
+    return low, high
+
+
+def _cut(estimates: Estimates, low: np.ndarray, high: np.ndarray) -> Estimates:
+    """Return the estimates with intervals that end at these limits."""
+    return estimates._replace(low=np.maximum(estimates.low, low), high=np.minimum(estimates.high, high))
+
+
 def _covariance(joint: np.ndarray, clusters: int) -> np.ndarray:
     """Return the covariance of replicates; drawn from what was observed they vary too little by (clusters - 1)."""
-    if joint.shape[1] < 2:  # noqa: PLR2004 - one value has no variance
+    if not _varies(joint):
         return np.zeros((len(joint), len(joint)))
     return np.atleast_2d(np.cov(joint)) * (clusters / (clusters - 1))
 
@@ -167,7 +207,7 @@ def _seeds_part(values: np.ndarray) -> np.ndarray:
     return np.stack((variances, np.full(len(values), max(seeds - 1, 1))), axis=1)
 
 
-def _estimates(mean: np.ndarray, joint: np.ndarray, clusters: int, *seeds: np.ndarray) -> Estimates:
+def _estimates(mean: np.ndarray, joint: np.ndarray, clusters: int, *seeds: np.ndarray, known: np.ndarray) -> Estimates:
     """Return the estimates whose variance is the sum of the clusters' part and of independent parts of seeds."""
     variances = np.stack([joint, *(part[:, 0] for part in seeds)])
     degrees = np.stack([np.full(len(mean), max(clusters - 1, 1)), *(part[:, 1] for part in seeds)])
@@ -176,6 +216,7 @@ def _estimates(mean: np.ndarray, joint: np.ndarray, clusters: int, *seeds: np.nd
     safe = np.where(varies, total, 1.0)
     freedom = np.where(varies, safe**2 / np.where(varies, (variances**2 / degrees).sum(axis=0), 1.0), 1.0)
     error = np.sqrt(total)
-    half = stats.t.ppf(1 - LEVEL / 2, freedom) * error
+    half = np.where(known, stats.t.ppf(1 - LEVEL / 2, freedom) * error, np.nan)
     p = np.where(varies, 2 * stats.t.sf(np.abs(mean) / np.sqrt(safe), freedom), mean == 0)
+    p = np.where(known, p, np.nan)
     return Estimates(mean, mean - half, mean + half, p, joint / safe, variances[1:].sum(axis=0) / safe)

@@ -60,6 +60,12 @@ def chance(metric: AnyMetric) -> float | None:
     return None if value is None else float(value)
 
 
+def limits(metric: AnyMetric) -> tuple[float | None, float | None]:
+    """Return the least and the greatest value that there can be, None where there is no such limit or it names none."""
+    low, high = (value if math.isfinite(value) else None for value in getattr(metric, "limits", (math.nan, math.nan)))
+    return low, high
+
+
 def version(metric: AnyMetric) -> int:
     """Return the version of the metric, 1 unless it names one."""
     return int(getattr(metric, "version", 1))
@@ -70,8 +76,8 @@ def _alone() -> bool:
 
 
 def _tensor(column: Array) -> torch.Tensor:
-    # NumPy columns are copied: torch warns of memory-mapped ones, which it could write to
-    return column.detach().cpu() if isinstance(column, torch.Tensor) else torch.tensor(column)
+    # NumPy columns are copied: torch warns of memory-mapped ones, which it could write to. NumPy copies faster
+    return column.detach().cpu() if isinstance(column, torch.Tensor) else torch.from_numpy(np.array(column))
 
 
 def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array | None = None) -> None:

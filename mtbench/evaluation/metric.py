@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import torchmetrics
@@ -29,7 +30,8 @@ class Metric(torchmetrics.Metric):
     row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises :class:`UndefinedMetricError`.
     ``kinds`` names the kinds of tasks that it judges, and with them those that are judged as these. ``best`` is the
     value of a perfect model, and ``chance`` that of one that knows nothing, None where it depends on the data: relative
-    changes count from it. ``version`` is raised whenever the value changes for the same predictions: records of
+    changes count from it. ``limits`` are the least and the greatest value that there can be: no interval goes beyond.
+    ``version`` is raised whenever the value changes for the same predictions: records of
     different metric versions are never compared.
 
     Since 0.1, stable.
@@ -41,6 +43,7 @@ class Metric(torchmetrics.Metric):
     grouped: ClassVar[bool] = False
     best: ClassVar[float] = 1.0
     chance: ClassVar[float | None] = None
+    limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     version: ClassVar[int] = 1
 
     def update(self, preds: Tensor, target: Tensor, indexes: Tensor | None = None) -> None:

@@ -59,13 +59,14 @@ class MetricPart(Part):
     """Which version of a metric was computed, by whose code, and what is good.
 
     ``best`` is a perfect model's value, ``chance`` that of a model that knows nothing, null where that depends on the
-    data.
+    data. ``limits`` are the least and the greatest value that there can be, null where there is no limit.
     """
 
     version: int
     higher_is_better: bool
     best: float
     chance: float | None = None
+    limits: tuple[float | None, float | None] = (None, None)
     provenance: Provenance
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 JSON = dict[str, Any]
+LIMITS = {
+    **dict.fromkeys(("auc", "gauc", "pr_auc", "ndcg", "hr", "calibration_error"), (0.0, 1.0)),
+    **dict.fromkeys(("logloss", "normalized_entropy", "rmse", "mae"), (0.0, None)),
+}
 
 
 def upgrade(content: JSON, version: int) -> JSON:
@@ -28,7 +32,7 @@ def _from_1(content: JSON) -> JSON:
     """Version 2: code by module and engine, versions beside the environment, tasks and metrics that say all.
 
     Version 1 hashed the whole package behind a name; it measured delta-m against the model ``single-task`` and counted
-    AUC and GAUC from one half, both by name.
+    AUC and GAUC from one half, both by name. By name it is known, too, between which limits its metrics lie.
     """
     recipe, measured = content["recipe"], content["measured"]
     versions = {"mtbench": recipe.pop("mtbench")}
@@ -41,6 +45,7 @@ def _from_1(content: JSON) -> JSON:
         task["metric"] = task.get("metric") or {"binary": "auc", "regression": "rmse"}[task["kind"]]
     for name, metric in recipe["metrics"].items():
         metric["chance"] = 0.5 if name.startswith(("auc", "gauc")) else None
+        metric["limits"] = list(LIMITS.get(name.partition("@")[0], (None, None)))
     recipe["inputs"]["pooled"] = recipe["inputs"].pop("given")
     measured["versions"] = versions
     return {**content, "schema_version": 2, "baseline": "single-task"}

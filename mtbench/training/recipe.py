@@ -58,6 +58,7 @@ def make_recipe(
             higher_is_better=bool(metric.higher_is_better),
             best=evaluate.best(metric),
             chance=evaluate.chance(metric),
+            limits=evaluate.limits(metric),
             provenance=plan.provenances["metric", name],
         )
         for name, metric in plan.metrics.items()

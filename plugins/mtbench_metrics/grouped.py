@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mtbench import MTBenchError, UndefinedMetricError
-from mtbench_metrics.ranking import auc_per_group
+from mtbench_metrics.ranking import count_won
 from mtbench_metrics.rows import RowMetric
-from mtbench_metrics.ties import Blocks, tie_blocks
+from mtbench_metrics.ties import rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from mtbench_metrics.ties import Blocks
 
 
 class GroupedMetric(RowMetric):
@@ -22,29 +25,30 @@ class GroupedMetric(RowMetric):
 
     higher_is_better = True
     grouped = True
+    limits = (0.0, 1.0)
 
-    def blocks(self) -> Blocks:
-        """Rank the rows within each group."""
-        preds, target = self.rows()
-        return tie_blocks(preds, target, self.groups())
+    def blocks(self) -> Iterator[Blocks]:
+        """Rank the rows within each group, some groups at a time."""
+        return rank(*self.rows(), self.groups())
 
 
 class GAUC(GroupedMetric):
     """AUC of each group, averaged with the groups' numbers of rows as weights; groups of one class are left out.
 
-    Ties count one half. Undefined where no group has both classes. Zhou et al., Deep interest network, KDD 2018.
+    Ties count one half. Undefined where no group has both classes. Zhou et al., Deep interest network, KDD 2018;
+    docs/metrics.md says how other libraries weigh groups.
     """
 
     chance = 0.5
 
     def compute(self) -> Tensor:
         """Return the weighted mean of the groups' areas."""
-        areas, weights = self._measure_areas()
+        areas, weights = (torch.from_numpy(values) for values in self._measure_areas())
         return (areas * weights).sum() / weights.sum()
 
     def resampler(self) -> Callable[[np.ndarray], float]:
         """Compute the groups' areas once; a resample weighs them by how often each group was drawn."""
-        areas, weights = (part.numpy() for part in self._measure_areas())
+        areas, weights = self._measure_areas()
         first = np.unique(self.groups().numpy(), return_index=True)[1]
 
         def mean(draws: np.ndarray) -> float:
@@ -55,22 +59,31 @@ class GAUC(GroupedMetric):
 
         return mean
 
-    def _measure_areas(self) -> tuple[Tensor, Tensor]:
+    def _measure_areas(self) -> tuple[np.ndarray, np.ndarray]:
         """Return area and weight of each group; groups of one class have none."""
-        blocks = self.blocks()
-        areas = auc_per_group(blocks)
-        kept = ~areas.isnan()
-        if not kept.any():
-            raise UndefinedMetricError(f"none of the {len(areas)} groups has both positive and negative labels")
-        return areas.nan_to_num(), blocks.per_group(blocks.size) * kept
+        areas, weights = [], []
+        for blocks in self.blocks():
+            size, positives = blocks.per_group(blocks.size), blocks.per_group(blocks.positives)
+            pairs = positives * (size - positives)
+            won = blocks.per_group(count_won(blocks, (size - positives)[blocks.group]))
+            areas.append(won / np.maximum(pairs, 1))
+            weights.append(size * (pairs > 0))
+        if not any(part.any() for part in weights):
+            count = sum(map(len, weights))
+            raise UndefinedMetricError(f"none of the {count} groups has both positive and negative labels")
+        return np.concatenate(areas), np.concatenate(weights)
 
 
 class CutoffMetric(GroupedMetric):
-    """A metric of the first ``k`` rows of each group: the mean over the groups that have a positive.
+    """A metric of the first ``k`` rows of each group: the mean over groups with a positive and more than ``k`` rows.
 
-    Where predictions are tied it is the expected value over all orders of the tied rows, in closed form (McSherry and
-    Najork, ECIR 2008). Undefined where no group has a positive.
+    All rows of a smaller group are among the first ``k`` however they are ranked, so that even a constant would hit.
+    Ranked are the rows that were logged; no negatives are sampled. Where predictions are tied it is the expected value
+    over all orders of the tied rows, in closed form (McSherry and Najork, ECIR 2008). Undefined where no group is left.
+    Version 1 counted smaller groups too.
     """
+
+    version = 2
 
     def __init__(self, k: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -79,16 +92,25 @@ class CutoffMetric(GroupedMetric):
         self.k = k
 
     def compute(self) -> Tensor:
-        """Return the mean over the groups that have a positive."""
-        blocks = self.blocks()
-        positives = blocks.per_group(blocks.positives)
-        kept = positives > 0
-        if not kept.any():
-            raise UndefinedMetricError(f"none of the {len(kept)} groups has a positive label")
-        return self.per_group(blocks, positives)[kept].mean()
+        """Return the mean over the groups that count."""
+        values, groups, with_positive = [], 0, 0
+        for blocks in self.blocks():
+            size, positives = blocks.per_group(blocks.size), blocks.per_group(blocks.positives)
+            groups += len(size)
+            with_positive += int(np.count_nonzero(positives))
+            kept = (positives > 0) & (size > self.k)
+            values.append(self.per_group(blocks, positives)[kept])
+        joined = np.concatenate(values)
+        if not with_positive:
+            raise UndefinedMetricError(f"none of the {groups} groups has a positive label")
+        if not len(joined):
+            raise UndefinedMetricError(
+                f"none of the {with_positive} groups that have a positive label has more than {self.k} rows"
+            )
+        return torch.tensor(joined.mean())
 
-    def per_group(self, blocks: Blocks, positives: Tensor) -> Tensor:
-        """Return the value of each group, shape (groups,), given its number of positives."""
+    def per_group(self, blocks: Blocks, positives: np.ndarray) -> np.ndarray:
+        """Return the value of each group, shape (groups,), given its number of positives; any for those without."""
         raise NotImplementedError
 
 
@@ -98,36 +120,33 @@ class NDCG(CutoffMetric):
     Järvelin and Kekäläinen, TOIS 2002, with gain 0 or 1 and discount 1 / log2(1 + rank).
     """
 
-    def per_group(self, blocks: Blocks, positives: Tensor) -> Tensor:
+    def per_group(self, blocks: Blocks, positives: np.ndarray) -> np.ndarray:
         """Return the expected NDCG of each group."""
-        longest = int((blocks.above + blocks.size).max())
-        depth = min(self.k, longest)
-        ranks = torch.arange(1, depth + 1, dtype=torch.float64, device=positives.device)
-        discount = torch.cat((ranks.new_zeros(1), (1 / (1 + ranks).log2()).cumsum(0)))
+        depth = min(self.k, int((blocks.above + blocks.size).max()))
+        discount = np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, depth + 2))))
 
-        def gain(rows: Tensor) -> Tensor:
-            return discount[rows.clamp(max=depth).long()]
+        def gain(rows: np.ndarray) -> np.ndarray:
+            return discount[np.minimum(rows, depth).astype(int)]  # type: ignore[no-any-return]
 
         share = blocks.positives / blocks.size
         gains = blocks.per_group(share * (gain(blocks.above + blocks.size) - gain(blocks.above)))
-        return gains / gain(positives)
+        values: np.ndarray = gains / gain(np.maximum(positives, 1))
+        return values
 
 
 class HitRate(CutoffMetric):
     """Share of groups with a positive among the first ``k``.
 
     Deshpande and Karypis, TOIS 2004. Of m tied rows with p positives of which t fit, all t are negative with
-    probability C(m - p, t) / C(m, t).
+    probability (1 - p / m) (1 - p / (m - 1)) ... (1 - p / (m - t + 1)).
     """
 
-    def per_group(self, blocks: Blocks, positives: Tensor) -> Tensor:  # noqa: ARG002
+    def per_group(self, blocks: Blocks, positives: np.ndarray) -> np.ndarray:  # noqa: ARG002
         """Return the expected hit of each group, from 0 to 1."""
-        size, negatives = blocks.size, blocks.size - blocks.positives
-        fit = (self.k - blocks.above).clamp(min=0).minimum(size)
-        miss = _log_choose(negatives, fit) - _log_choose(size, fit)
-        miss = torch.where(fit > negatives, -torch.inf, miss)
-        return -blocks.per_group(miss).expm1()
-
-
-def _log_choose(n: Tensor, k: Tensor) -> Tensor:
-    return (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).clamp(min=1).lgamma()
+        fit = np.clip(self.k - blocks.above, 0, blocks.size).astype(int)
+        block = np.repeat(np.arange(len(fit)), fit)
+        drawn = np.arange(len(block)) - (fit.cumsum() - fit)[block]
+        hit = np.minimum(blocks.positives[block] / (blocks.size[block] - drawn), 1.0)
+        with np.errstate(divide="ignore"):  # a sure hit
+            miss = np.log1p(-hit)
+        return -np.expm1(np.bincount(blocks.group[block], weights=miss))

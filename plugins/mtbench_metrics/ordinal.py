@@ -22,13 +22,15 @@ class QuadraticWeightedKappa(RowMetric):
     higher_is_better = True
     kinds = ("ordinal",)
     chance = 0.0
+    limits = (-1.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return kappa."""
-        preds = preds.round()
+        origin = target[0]  # whole numbers differ exactly, and small ones square so
+        preds, target = preds.round() - origin, target - origin
         shift = preds.mean() - target.mean()
         preds, centred = preds - preds.mean(), target - target.mean()
         by_chance = preds.square().mean() + centred.square().mean() + shift.square()
         if by_chance == 0:
-            raise UndefinedMetricError(f"all {len(target)} predictions and labels are {target[0]:g}")
+            raise UndefinedMetricError(f"all {len(target)} predictions and labels are {origin:g}")
         return 2 * (preds * centred).mean() / by_chance

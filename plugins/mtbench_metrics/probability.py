@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtbench import MTBenchError
 from mtbench_metrics.rows import RowMetric, count_positives
-from mtbench_metrics.ties import tie_blocks
+from mtbench_metrics.ties import PART, rank
 
 
 class ProbabilityMetric(RowMetric):
@@ -17,6 +19,7 @@ class ProbabilityMetric(RowMetric):
 
     higher_is_better = False
     best = 0.0
+    limits = (0.0, math.inf)
 
     def update(self, preds: Tensor, target: Tensor, indexes: Tensor | None = None) -> None:
         """Take in some rows."""
@@ -33,8 +36,14 @@ def cross_entropy(preds: Tensor, target: Tensor) -> Tensor:
     costs 36.04.
     """
     eps = torch.finfo(torch.float64).eps
-    preds = preds.clamp(eps, 1 - eps)
-    return -(target * preds.log() + (1 - target) * (-preds).log1p()).mean()
+
+    def log_likelihood(preds: Tensor, target: Tensor) -> Tensor:
+        preds = preds.clamp(eps, 1 - eps)
+        return target * preds.log() + (1 - target) * (-preds).log1p()
+
+    # some rows at a time: what lies between stays in the cache, and new memory would take longer than the logarithms
+    parts = zip(torch.split(preds, PART), torch.split(target, PART), strict=True)
+    return -torch.cat([log_likelihood(*part) for part in parts]).mean()
 
 
 class LogLoss(ProbabilityMetric):
@@ -65,6 +74,8 @@ class CalibrationError(ProbabilityMetric):
     it does not matter which of them falls into which bin.
     """
 
+    limits = (0.0, 1.0)
+
     def __init__(self, bins: int = 15, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if bins < 1:
@@ -73,7 +84,11 @@ class CalibrationError(ProbabilityMetric):
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the expected calibration error."""
-        blocks = tie_blocks(preds, target)
-        excess = (blocks.positives / blocks.size - blocks.prediction).repeat_interleave(blocks.size.long())
-        rows = torch.arange(len(excess), device=excess.device)
-        return torch.bincount(rows * self.bins // len(rows), weights=excess).abs().sum() / len(rows)
+        excess = np.concatenate(
+            [
+                np.repeat(blocks.positives / blocks.size - blocks.prediction, blocks.size.astype(int))
+                for blocks in rank(preds, target)
+            ]
+        )
+        bins = np.arange(len(excess)) * self.bins // len(excess)
+        return torch.from_numpy(np.bincount(bins, weights=excess)).abs().sum() / len(excess)

@@ -5,27 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from mtbench import UndefinedMetricError
 from mtbench_metrics.rows import RowMetric, count_positives
-from mtbench_metrics.ties import Blocks, tie_blocks
+from mtbench_metrics.ties import rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from mtbench_metrics.ties import Blocks
 
-def auc_per_group(blocks: Blocks) -> Tensor:
-    """Return the area under the ROC curve of each group, shape (groups,); NaN where a group has one class.
+
+def count_won(blocks: Blocks, negatives: np.ndarray | int) -> np.ndarray:
+    """Return how many pairs with a negative each block's positives win, given all negatives (of the block's group).
 
     A pair of a positive and a negative with tied predictions counts one half (Mann-Whitney U).
     """
-    positive = blocks.per_group(blocks.positives)
-    negative = blocks.per_group(blocks.size) - positive
     tied = blocks.size - blocks.positives
-    below = negative[blocks.group] - (blocks.above - blocks.positives_above) - tied
-    return blocks.per_group(blocks.positives * (below + tied / 2)) / (positive * negative)
+    below = negatives - (blocks.above - blocks.positives_above) - tied
+    won: np.ndarray = blocks.positives * (below + tied / 2)
+    return won
 
 
 class AUC(RowMetric):
@@ -36,11 +38,14 @@ class AUC(RowMetric):
 
     higher_is_better = True
     chance = 0.5
+    limits = (0.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the area."""
-        count_positives(target)
-        return auc_per_group(tie_blocks(preds, target))[0]
+        positives = count_positives(target)
+        negatives = len(target) - positives
+        won = sum(count_won(blocks, negatives).sum() for blocks in rank(preds, target))
+        return torch.tensor(won / (positives * negatives))
 
     def resampler(self) -> Callable[[np.ndarray], float]:
         """Rank the rows once; the area of a resample is made of sums over them."""
@@ -70,11 +75,14 @@ class PRAUC(RowMetric):
     """
 
     higher_is_better = True
+    limits = (0.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the average precision."""
         if not target.any():
             raise UndefinedMetricError(f"all {len(target)} labels are 0")
-        blocks = tie_blocks(preds, target)
-        precision = (blocks.positives_above + blocks.positives) / (blocks.above + blocks.size)
-        return (blocks.positives * precision).sum() / target.sum()
+        gained = [
+            blocks.positives * ((blocks.positives_above + blocks.positives) / (blocks.above + blocks.size))
+            for blocks in rank(preds, target)
+        ]
+        return torch.from_numpy(np.concatenate(gained)).sum() / target.sum()

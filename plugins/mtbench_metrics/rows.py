@@ -34,8 +34,8 @@ class RowMetric(Metric):
         if preds.ndim != 1 or len(set(shapes)) > 1:
             raise ValueError(f"{name}: predictions, labels and groups must all have shape (rows,), not {shapes}")
         for part, what in ((preds, "predictions"), (target, "labels")):
-            wrong = int((~part.isfinite()).sum())
-            if wrong:
+            if part.numel() and not all(bound.isfinite() for bound in part.aminmax()):
+                wrong = int((~part.isfinite()).sum())
                 raise ValueError(f"{name}: {wrong} of {len(part)} {what} are NaN or infinite")
         binary = all(find_kind(kind).probability for kind in self.kinds)
         if binary and bool(((target != 0) & (target != 1)).any()):
@@ -57,14 +57,18 @@ class RowMetric(Metric):
         """Return predictions and labels as float64; raise UndefinedMetricError where there are no rows."""
         if not _count(self.preds):
             raise UndefinedMetricError("there are no rows")
-        return dim_zero_cat(self.preds).cpu().double(), dim_zero_cat(self.target).cpu().double()
+        return _join(self.preds).double(), _join(self.target).double()
 
     def groups(self) -> Tensor:
         """Return the group of each row; raise UndefinedMetricError where rows came without groups."""
         if _count(self.indexes) != _count(self.preds):
             raise UndefinedMetricError("the rows have no groups (the dataset names no user)")
-        groups: Tensor = dim_zero_cat(self.indexes).cpu()
-        return groups
+        return _join(self.indexes)
+
+
+def _join(parts: list[Tensor] | Tensor) -> Tensor:
+    whole: Tensor = parts[0] if isinstance(parts, list) and len(parts) == 1 else dim_zero_cat(parts)
+    return whole.cpu()
 
 
 def _count(parts: list[Tensor] | Tensor) -> int:

@@ -114,6 +114,7 @@ def make_record():
             "metrics": {
                 name: {
                     "version": 1, "higher_is_better": higher, "best": best, "chance": chance,
+                    "limits": [0.0, 1.0 if higher else None],
                     "provenance": PROVENANCE,
                 }
                 for name, (higher, best, chance) in METRICS.items()

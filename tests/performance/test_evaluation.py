@@ -18,9 +18,12 @@ def test_every_user_has_both_classes_and_no_two_predictions_are_alike(load):
 
 
 def test_a_small_run_finds_equal_values(tmp_path):
-    size = ["--users", "50", "--items", "12"]
+    size = ["--users", "50", "--items", "12", "--growing", "20", "--rounds", "1"]
     subprocess.run([sys.executable, SCRIPT, *size, "--results", tmp_path], check=True, capture_output=True)
-    found = json.loads((tmp_path / "evaluation.json").read_text())
-    assert [one["metric"] for one in found] == ["gauc", "ndcg@10", "hr@10"]
-    assert all(one["difference"] < 1e-7 and one["seconds"] > 0 for one in found)
-    assert "| gauc |" in (tmp_path / "evaluation.md").read_text()
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert [entry["metric"] for entry in written["beside"]] == ["gauc", "ndcg@10", "hr@10"]
+    assert all(entry["difference"] < 1e-7 and entry["seconds"] > 0 for entry in written["beside"])
+    assert all(entry["growth"] == entry["more"] / entry["seconds"] for entry in written["growth"])
+    table = (tmp_path / "evaluation.md").read_text()
+    assert "| gauc |" in table
+    assert "100 rows, s | 1,000 rows, s |" in table

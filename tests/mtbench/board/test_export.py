@@ -73,6 +73,21 @@ def test_csv_has_every_cell_in_full(board, registry):
     assert {line["badge"] for line in lines} == {"claimed"}
 
 
+def test_whose_the_intervals_are_is_said_and_one_seed_has_none(tmp_path, make_record, registry):
+    store.write(make_record("mmoe", {"click": {"auc": [0.71, 0.73]}}), tmp_path)
+    store.write(make_record("ple", {"click": {"auc": [0.7]}}), tmp_path)
+    text = export(tmp_path, registry, "markdown")
+    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines() if line[:2] == "| "}
+    assert rows["mmoe"].startswith("0.7200 [0.59")
+    assert rows["ple"] == "0.7000"
+    assert "test rows with 95 % intervals of the recipe, over seeds. Bold" in text
+    lines = {line["model"]: line for line in csv.DictReader(io.StringIO(export(tmp_path, registry, "csv")))}
+    assert [lines["ple"][column] for column in ("low", "high", "interval")] == ["", "", ""]
+    assert lines["mmoe"]["interval"] == "of the recipe, over seeds"
+    store.write(make_record("cgc", {"click": {"auc": [0.7]}}), tmp_path / "alone")
+    assert "10,000 test rows. Bold" in export(tmp_path / "alone", registry, "markdown")
+
+
 def test_delta_m_is_there_where_records_name_a_baseline(tmp_path, make_record, registry):
     def make(folder, baseline):
         for model, values in VALUES.items():

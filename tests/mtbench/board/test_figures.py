@@ -29,6 +29,11 @@ def test_no_change_is_no_cell():
     assert _judge_change(None) is None
 
 
+def test_a_change_without_an_interval_is_unclear():
+    cell = _judge_change(Interval(0.6, None, None))
+    assert (cell.text, cell.hint, cell.unclear) == ("+60.0", "one seed, not resampled: no interval", True)
+
+
 @pytest.mark.parametrize(
     ("p", "ahead", "cell"),
     [

@@ -129,7 +129,30 @@ def test_what_is_unranked_says_why_and_keeps_its_value(made):
     value = found.tasks["click"].placings[claimed[0].file_stem].value
     assert (value.low, value.high) == pytest.approx((seeds_alone.low[0], seeds_alone.high[0]))
     alone = stand((one[0], None)).tasks["click"].placings[one[0].file_stem].value
-    assert alone.low == alone.mean == alone.high
+    assert alone == (one[0].mean("click", "auc"), None, None)
+
+
+def test_an_interval_says_whose_it_is(made):
+    five, one = made("five"), made("one", seeds=1)
+    click = stand(five, one).tasks["click"].placings
+    assert click[five[0].file_stem].whose == "of the recipe, over users and seeds"
+    assert click[one[0].file_stem].whose == "of this trained model, over users"
+    bare = stand((five[0], None), (one[0], None)).tasks["click"].placings
+    assert bare[five[0].file_stem].whose == "of the recipe, over seeds"
+    assert bare[one[0].file_stem].whose == ""
+
+
+def test_one_seed_without_resamples_is_unclear_wherever_it_is_shown(made):
+    baseline, one = made("single-task", 0.6, 2.0, seeds=1), made("mmoe", 0.9, 1.0, seeds=1)
+    transfer = stand((baseline[0], None), (one[0], None)).transfer[one[0].file_stem]
+    assert transfer.mean.mean > 0.5
+    assert {transfer.mean.low, transfer.mean.high, transfer.tasks["click"].low} == {None}
+
+
+def test_two_seeds_far_apart_have_an_interval_within_the_metric(make_record):
+    record = make_record("mmoe", {"click": {"auc": [0.3, 0.66]}})
+    [value] = [placing.value for placing in stand((record, None)).tasks["click"].placings.values()]
+    assert value == (0.48, 0.0, 1.0)
 
 
 def test_a_few_undefined_resamples_rank_nobody_out(made):
@@ -152,7 +175,12 @@ def test_the_constant_predictor_has_a_place(made):
         each[1].tasks["click"].__dict__["values"] = [0.5] * COUNT
     good = made("mmoe", 0.7, 1.0)
     click = stand(constant, good, same).tasks["click"]
-    assert click.placings[constant[0].file_stem] == (Interval(0.5, 0.5, 0.5), (2, 3), "")
+    assert click.placings[constant[0].file_stem] == (
+        Interval(0.5, 0.5, 0.5),
+        (2, 3),
+        "",
+        "of the recipe, over users and seeds",
+    )
     assert click.placings[good[0].file_stem].ranks == (1, 1)
     (tie,) = (each for each in click.pairs if good[0].file_stem not in {each.first, each.second})
     assert tie.adjusted == tie.p == 1

@@ -19,5 +19,7 @@ def test_whiskers_keep_the_order_of_their_column(values, higher):
 def test_what_is_far_below_the_median_is_off_the_scale_and_what_has_no_interval_has_none():
     intervals = [Interval(0.74, 0.73, 0.75), Interval(0.72, 0.71, 0.73), None, Interval(0.5, 0.5, 0.5)]
     assert [whisker and whisker.off for whisker in draw_whiskers(intervals)] == [False, False, None, True]
+    dot = draw_whiskers([*intervals, Interval(0.73, None, None)])[-1]
+    assert 0 < dot.low == dot.mean == dot.high < 100
     lower = draw_whiskers([Interval(1.0, 0.9, 1.1), Interval(2.0, 1.9, 2.1)], higher_is_better=False)
     assert lower[0].mean > lower[1].mean

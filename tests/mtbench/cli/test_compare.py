@@ -52,6 +52,7 @@ def test_two_records_are_compared_by_path_and_by_the_beginning_of_a_name(mtbench
     assert re.search(r"\d+% users", text)
     assert re.search(r"\d+% seeds", text)
     assert "first: good" in text
+    assert "the interval is of the two recipes, over users and seeds" in text
     assert "another seed" not in text
 
 

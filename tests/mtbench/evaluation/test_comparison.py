@@ -263,3 +263,76 @@ def test_delta_m_of_a_reference_against_its_twin_includes_both_variances():
     freedom = (by_model + by_reference) ** 2 / ((by_model**2 + by_reference**2) / 4)
     half = stats.t.ppf(0.975, freedom) * np.sqrt(by_model + by_reference)
     assert (found.high - found.mean)[0] == pytest.approx(half)
+
+
+NONE = np.empty(0)
+
+
+def ends(estimates):
+    return np.stack((estimates.low, estimates.high))
+
+
+def test_where_nothing_varied_there_is_no_interval_and_no_p():
+    """One seed without resamples, or with a single one: it was once [x, x], and p 0 of any difference."""
+    one, other, five = Sample(np.array([0.7]), NONE), Sample(np.array([0.6]), np.array([0.6])), sample(
+        np.random.default_rng(0), 0.7
+    )._replace(replicates=NONE)  # fmt: skip
+    for estimates in (
+        means([one, other], CLUSTERS),
+        differences([one, other], CLUSTERS),
+        differences([one, five], CLUSTERS),  # the other's seeds say nothing of the one
+        changes([one], [other], [1.0], [0.5], CLUSTERS),
+        changes([one], [five], [1.0], [0.5], CLUSTERS),
+    ):
+        assert np.isfinite(estimates.mean).all()
+        assert np.isnan([estimates.low, estimates.high, estimates.p]).all()
+    assert np.isfinite(ends(means([five], CLUSTERS))).all()
+    mixed = differences([one, five, five], CLUSTERS)
+    assert np.isnan(mixed.p).tolist() == [True, True, False]
+
+
+def test_one_seed_with_resamples_has_the_interval_of_its_trained_model():
+    one, other = (sample(np.random.default_rng(seed), 0.7, count=1) for seed in (1, 2))
+    for estimates in (
+        means([one], CLUSTERS), differences([one, other], CLUSTERS), changes([one], [other], [1.0], [0.5], CLUSTERS)
+    ):  # fmt: skip
+        assert (estimates.low < estimates.high).all()
+        assert (estimates.seeds == 0).all()
+        assert (estimates.clusters == 1).all()
+
+
+SHARE = (0.0, 1.0)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, CLUSTERS])
+@given(values=arrays.arrays(float, (2, 2), elements=st.floats(0, 1)))
+def test_no_interval_leaves_the_range_of_its_metric(clusters, values):
+    """Two seeds, or two users, whose t quantile is 12.7: AUC once went from -1.0 to 1.96."""
+    rng = np.random.default_rng(0)
+    replicates = [np.clip(seeds.mean() + 0.2 * rng.normal(size=20), *SHARE) for seeds in values]
+    pair = [Sample(seeds, drawn, SHARE) for seeds, drawn in zip(values, replicates, strict=True)]
+    own = means(pair, clusters)
+    assert ((own.low >= 0) & (own.low <= own.mean) & (own.mean <= own.high) & (own.high <= 1)).all()
+    apart = differences(pair, clusters)
+    assert (apart.low >= -1).all()
+    assert (apart.high <= 1).all()
+    share = mean_share(pair, [0.5, 0.25], [1.0, 0.0])
+    assert share.limits == (pytest.approx((-1 - 3) / 2), 1)
+    assert (means([share], clusters).high <= 1).all()
+
+
+def test_what_the_limits_do_not_touch_is_as_without_them():
+    narrow = sample(np.random.default_rng(4), 0.7)
+    bound = narrow._replace(limits=SHARE)
+    assert np.array_equal(ends(means([narrow], 200)), ends(means([bound], 200)))
+    assert np.array_equal(ends(differences([narrow] * 2, 200)), ends(differences([bound] * 2, 200)))
+
+
+def test_an_error_cannot_fall_by_more_than_all_of_it():
+    rmse = (0.0, np.inf)
+    model, baseline = Sample(np.array([0.1, 0.5]), NONE, rmse), Sample(np.array([1.0, 1.4]), NONE, rmse)
+    gain = Sample(np.array([0.1, 0.9]), NONE, SHARE)
+    change = changes([model, gain], [baseline, gain], [-1.0, 1.0], [0.0, 0.0], CLUSTERS)
+    assert change.high[0] == 1
+    assert change.low[1] == -1
+    assert change.high[1] > 1
