@@ -71,13 +71,10 @@ class History:
 def read_history(study: ModelStudy) -> History:
     """Return the history of a study, as it is now."""
     slots = study.slots()
-    return History(
-        study.label,
-        study.sweep.trials,
-        study.made_of["space"],
-        [_make_outcome(slot, trial) for slot, trial in sorted(slots.used.items())],
-        len(slots.running),
-    )
+    with study.expect_untouched():
+        outcomes = [_make_outcome(slot, trial) for slot, trial in sorted(slots.used.items())]
+        space = study.made_of["space"]
+    return History(study.label, study.sweep.trials, space, outcomes, len(slots.running))
 
 
 def _make_outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
@@ -87,6 +84,8 @@ def _make_outcome(slot: int, trial: FrozenTrial | None) -> Outcome:
     if trial.state == TrialState.FAIL:
         return Outcome(slot, "failed", params=trial.params, reason=known[REASON])
     finished = trial.state == TrialState.COMPLETE
+    if not isinstance(known[TASKS], dict):
+        raise TypeError(f"trial {trial.number} has {known[TASKS]!r} for its tasks")
     return Outcome(
         slot,
         "finished" if finished else "pruned",

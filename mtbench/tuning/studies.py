@@ -9,6 +9,7 @@ processes are killed, N slots are used in the end.
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,10 +31,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mtbench.errors import MTBenchError
 from mtbench.experiment import Sweep
-from mtbench.validation import show_value
+from mtbench.tuning.changes import list_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from optuna import Study, Trial
     from optuna.pruners import BasePruner
@@ -55,8 +57,6 @@ DEAD_AFTER = 4
 """Signs of life that a worker may miss."""
 BUSY_SECONDS = 120
 """How long one waits for another's turn at the file of an SQLite database."""
-CHANGES = 12
-"""Changes that a message lists."""
 
 
 class Slots(NamedTuple):
@@ -88,6 +88,32 @@ def sort_slots(trials: Sequence[FrozenTrial], retries: int) -> Slots:
         else:
             result.lost[slot] = tried
     return result
+
+
+@contextmanager
+def expect_untouched(study: str, place: Storage) -> Iterator[None]:
+    """Turn what comes of a study that somebody has edited, or that is damaged, into MTBenchError."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise MTBenchError(
+            f"the study '{study}' in {place} holds what no worker writes ({type(error).__name__}: {reason[:200]}): "
+            "it was edited or is damaged; restore it, or give this sweep another --name"
+        ) from error
+
+
+def require_whole(trial: FrozenTrial) -> None:
+    """Raise ValueError or TypeError for a trial that no worker leaves so."""
+    if WORKER in trial.user_attrs and type(trial.user_attrs.get(SLOT)) is not int:
+        raise TypeError(f"trial {trial.number} has the slot {trial.user_attrs.get(SLOT)!r}")
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):  # Optuna itself looks at values and parameters
+        value = trial.value if trial.state == TrialState.COMPLETE else None
+        optuna.trial.create_trial(
+            state=trial.state, value=value, params=trial.params, distributions=trial.distributions
+        )
+        if not math.isfinite(value or 0.0) or not trial.params:
+            raise ValueError(f"trial {trial.number} has the score {value} and {len(trial.params)} settings")
 
 
 def uses(trial: FrozenTrial) -> bool:
@@ -164,12 +190,14 @@ class ModelStudy:
     @cached_property
     def made_of(self) -> dict[str, Any]:
         """What its trials depend on."""
-        return dict(self.study.user_attrs[MADE_OF])
+        with self.expect_untouched():
+            return dict(self.study.user_attrs[MADE_OF])
 
     @cached_property
     def experiment(self) -> dict[str, Any]:
         """The experiment that is swept."""
-        return dict(self.study.user_attrs[EXPERIMENT])
+        with self.expect_untouched():
+            return dict(self.study.user_attrs[EXPERIMENT])
 
     def require(self, made_of: Mapping[str, Any]) -> None:
         """Raise MTBenchError, with the differences, unless the study was made of this."""
@@ -180,8 +208,16 @@ class ModelStudy:
             )
 
     def trials(self) -> list[FrozenTrial]:
-        """Return all trials as they are now."""
-        return self.study.get_trials(deepcopy=False)
+        """Return all trials as they are now. Raises MTBenchError for what no worker writes."""
+        with self.expect_untouched():
+            trials = self.study.get_trials(deepcopy=False)
+            for trial in trials:
+                require_whole(trial)
+        return trials
+
+    def expect_untouched(self) -> AbstractContextManager[None]:
+        """Turn what comes of a study that somebody has edited, or that is damaged, into MTBenchError."""
+        return expect_untouched(self.name, self.place)
 
     def slots(self) -> Slots:
         """Return what the slots came to, so far."""
@@ -218,7 +254,8 @@ class ModelStudy:
 
         Its other draws come from the sweep's seed, the slot, and the trials that are done.
         """
-        drawn = dict(self.study.user_attrs[DEFAULTS]) if slot == 0 else {}
+        with self.expect_untouched():
+            drawn = dict(self.study.user_attrs[DEFAULTS]) if slot == 0 else {}
         for trial in before:
             drawn |= trial.params
         seed = int(np.random.SeedSequence((self.sweep.seed, slot)).generate_state(1)[0])
@@ -330,48 +367,12 @@ class Storage:
             study = optuna.create_study(
                 study_name=name, storage=self.studies, direction="maximize", load_if_exists=True
             )
-            if MADE_OF not in study.user_attrs:
-                study.set_user_attr(MADE_OF, dict(made_of))
+            with expect_untouched(name, self):
+                if MADE_OF not in study.user_attrs:
+                    study.set_user_attr(MADE_OF, dict(made_of))
         made = ModelStudy(self, name, experiment.sweep)
         made.require(made_of)
         content = experiment.model_dump(mode="json", exclude_unset=True)
         made.study.set_user_attr(DEFAULTS, dict(defaults))
         made.study.set_user_attr(EXPERIMENT, content | {"sweep": experiment.sweep.model_dump(mode="json")})
         return made
-
-
-def list_changes(before: Any, now: Any) -> list[str]:
-    """Return a line for each change of what was known before, a few at most; what only later code knows is none."""
-    old, new = dict(_list_leaves(before)), dict(_list_leaves(now))
-    places = [place for place in old if old[place] != new.get(place, _NONE)]
-    lines = [
-        f"  {_name_place(place, old)}: then {_show_leaf(old, place)}, now {_show_leaf(new, place)}"
-        for place in places[:CHANGES]
-    ]
-    if len(places) > CHANGES:
-        lines.append(f"  and {len(places) - CHANGES} more")
-    return lines
-
-
-_NONE = object()
-
-
-def _name_place(place: str, leaves: Mapping[str, Any]) -> str:
-    """Return what a place is called: code by the name of what it is of."""
-    owner = place.removesuffix(".provenance.sha256")
-    if owner != place:
-        return f"the code of {owner.partition('.')[0]} {leaves.get(f'{owner}.name', owner.rpartition('.')[2])}"
-    return "the code of the engine" if place == "engine.sha256" else place
-
-
-def _show_leaf(leaves: Mapping[str, Any], place: str) -> str:
-    return show_value(leaves[place]) if place in leaves else "nothing"
-
-
-def _list_leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if not items:
-        yield place, value
-        return
-    for key, item in items:
-        yield from _list_leaves(item, f"{place}.{key}" if place else str(key))

@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mtbench.errors import MTBenchError
 from mtbench.experiment import Sweep, load_experiment
-from mtbench.tuning.studies import REASON, RELEASED, SLOT, WORKER, ModelStudy, Storage, Taken, list_changes
+from mtbench.tuning.changes import list_changes
+from mtbench.tuning.studies import REASON, RELEASED, SLOT, WORKER, ModelStudy, Storage, Taken
 
 MADE = {"data": {"sha256": "aa"}, "space": {"x": {"low": 0.0, "high": 1.0, "log": False}}}
 DEFAULTS = {"x": 0.25}
