@@ -72,8 +72,12 @@ def read_history(study: ModelStudy) -> History:
     """Return the history of a study, as it is now."""
     slots = study.slots()
     with study.expect_untouched():
-        outcomes = [_make_outcome(slot, trial) for slot, trial in sorted(slots.used.items())]
         space = study.made_of["space"]
+        outcomes = [_make_outcome(slot, trial) for slot, trial in sorted(slots.used.items())]
+        if space and (
+            bare := [outcome.slot for outcome in outcomes if outcome.score is not None and not outcome.params]
+        ):
+            raise ValueError(f"the trial of slot {bare[0] + 1} has a score and no settings")
     return History(study.label, study.sweep.trials, space, outcomes, len(slots.running))
 
 
