@@ -352,7 +352,8 @@ class Storage:
 
     def names(self, sweep: str) -> list[str]:
         """Return the studies of a sweep, in the order of its models."""
-        return [name for name in optuna.get_all_study_names(self.studies) if name.startswith(f"{sweep}/")]
+        with expect_untouched(sweep, self):
+            return [name for name in optuna.get_all_study_names(self.studies) if name.startswith(f"{sweep}/")]
 
     def make(
         self, name: str, made_of: Mapping[str, Any], experiment: Experiment, defaults: Mapping[str, Any]
