@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +44,14 @@ def kinds(metric: AnyMetric) -> tuple[str, ...]:
 def takes_groups(metric: AnyMetric) -> bool:
     """Return whether the metric takes the group of each row."""
     return bool(getattr(metric, "grouped", False))
+
+
+def choose(metric: AnyMetric, prediction: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return what a metric takes for predictions: the scores if it ranks and every row has one (not NaN).
+
+    Metrics of torchmetrics know no scores and take predictions.
+    """
+    return scores if getattr(metric, "ranks", False) and np.isfinite(scores).all() else prediction
 
 
 def best(metric: AnyMetric) -> float:
@@ -164,7 +172,7 @@ class Evaluation:
         values: dict[str, float | UndefinedMetricError] = {}
         for name, metric in self._metrics[task].items():
             try:
-                values[name] = score(metric, *part)
+                values[name] = score(metric, choose(metric, part.prediction, part.score), part.label, part.user)
             except UndefinedMetricError as reason:
                 values[name] = reason
         return values
@@ -178,17 +186,27 @@ def evaluate(predictions: pa.Table, tasks: Sequence[Task], metrics: Mapping[str,
 
 
 _Key = tuple[int, str, str]
-_Part = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-_NO_ROWS: _Part = (np.empty(0, np.float32), np.empty(0, np.float32), None)
+
+
+class _Part(NamedTuple):
+    """The rows of a seed, split and task, (rows,) each: a score is NaN where it is null; no users if any is null."""
+
+    prediction: np.ndarray
+    score: np.ndarray
+    label: np.ndarray
+    user: np.ndarray | None
+
+
+_NO_ROWS = _Part(np.empty(0), np.empty(0), np.empty(0), None)
 
 
 def _partition(predictions: pa.Table) -> dict[_Key, _Part]:
-    """Return predictions, labels and users (None if any is null) by seed, split and task."""
     predictions = find_judged(predictions).unify_dictionaries()
     keys = predictions.select(["seed", "split", "task"]).to_pandas()
-    columns = predictions.select(["prediction", "label", "user"])
+    columns = predictions.select(_Part._fields)
     parts: dict[_Key, _Part] = {}
     for (seed, split, task), positions in keys.groupby(list(keys), observed=True).indices.items():
-        preds, target, user = columns.take(positions).columns
-        parts[seed, split, task] = (preds.to_numpy(), target.to_numpy(), None if user.null_count else user.to_numpy())
+        prediction, scores, label, user = columns.take(positions).columns
+        users = None if user.null_count else user.to_numpy()
+        parts[seed, split, task] = _Part(prediction.to_numpy(), scores.to_numpy(), label.to_numpy(), users)
     return parts

@@ -21,6 +21,7 @@ class Binary(Kind):
     metric = "auc"
     label = "0 or 1"
     probability = True
+    rising = True
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
         """Return which numbers are 0 or 1."""

@@ -22,6 +22,7 @@ class Kind(ABC):
     ``metric`` is the primary metric of tasks that name none, and ``judged_as`` names kinds whose metrics judge this
     one too. ``label`` says in words what a label must be. Labels of ``probability`` are 0 or 1, and predictions
     probabilities: such a task is an event that graphs and histories are made of, and may be ``given`` to others.
+    ``rising`` says that predictions rise with the logit, by which rows are ranked then: it does not saturate.
 
     ``fit`` looks at the training labels once. What it returns, numbers and lists of them, comes back to ``admit`` as it
     is, and to ``loss`` and ``predict`` as tensors, stacked over the tasks that are computed together: a number of each
@@ -34,6 +35,7 @@ class Kind(ABC):
     metric: ClassVar[str]
     label: ClassVar[str]
     probability: ClassVar[bool] = False
+    rising: ClassVar[bool] = False
     judged_as: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[tuple[str, ...]] = ()
 
@@ -66,7 +68,7 @@ class Kind(ABC):
 
     @abstractmethod
     def predict(self, logits: Tensor, fits: Fits) -> Tensor:
-        """Return the expected label for each logit, (rows, tasks), in the label's unit."""
+        """Return the expected label for each logit, (rows, tasks), in the label's unit; logits are float64."""
 
     def admit(self, values: np.ndarray, fit: Fit) -> np.ndarray:  # noqa: ARG002
         """Return predictions (rows,) of a model that knows nothing of kinds, moved to where predictions can be."""

@@ -31,6 +31,7 @@ class Ordinal(Kind):
     metric = "qwk"
     label = "a whole number (a grade)"
     judged_as = ("regression",)
+    rising = True
     learned = ("steps",)
 
     def allows(self, labels: np.ndarray) -> np.ndarray:

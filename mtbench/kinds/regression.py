@@ -18,6 +18,7 @@ class Regression(Kind):
 
     metric = "rmse"
     label = "a finite number"
+    rising = True
 
     def fit(self, labels: np.ndarray) -> Fit:
         """Return the ``centre`` and ``scale`` of the labels, their mean and deviation."""

@@ -94,6 +94,19 @@ class ModelSuite:
         probabilities = predictions[:, [task.probability for task in columns.spec.tasks]]
         assert ((probabilities >= 0) & (probabilities <= 1)).all(), "a binary task's prediction is no probability"
 
+    def test_scores_rise_with_predictions(self) -> None:
+        """What ranks rows has the order of the predictions; both stay finite where logits are as large as 200."""
+        columns = self.columns(len(self.tasks))
+        model = self.build(columns).eval()
+        logits = torch.linspace(-200, 200, ROWS).unsqueeze(1).expand(-1, len(self.tasks)).clone()
+        predictions, scores = model.predict(logits), model.score(logits)
+        assert predictions.isfinite().all(), "a prediction of large logits is not finite"
+        for task, predicted, scored in zip(columns.spec.tasks, predictions.unbind(1), scores.unbind(1), strict=True):
+            in_order = predicted[scored.argsort()].diff() >= 0
+            assert scored.isnan().all() or in_order.all(), (
+                f"scores of task '{task.name}' rank otherwise than predictions"
+            )
+
     def test_takes_a_batch_of_one_row(self) -> None:
         """The last batch of an epoch may be as small, and serving is."""
         columns = self.columns()

@@ -11,6 +11,7 @@ import torch
 from mtbench.training import checkpoint, efficiency
 from mtbench.training.fit import find_device, fit
 from mtbench.training.module import predict
+from mtbench.training.scoring import Predicted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,16 +92,17 @@ class TrainedNetwork:
         """Return how the training went."""
         return self.selection.summary()
 
-    def predict(self, rows: SplitRows) -> np.ndarray:
-        """Return the predictions of a split, (rows, tasks), each task's by the weights that were chosen for it."""
+    def predict(self, rows: SplitRows) -> Predicted:
+        """Return the predictions of a split, each task's by the weights that were chosen for it."""
         names = [task.name for task in self.network.plan.schema.tasks]
-        values = np.empty((len(rows), len(names)), np.float32)
+        values, scores = (np.empty((len(rows), len(names))) for _ in range(2))
         for path in {self.selection.weights(name) for name in names}:
-            predicted = predict(self._load(path), rows, self.network.training, self.network.device).values
+            predicted = predict(self._load(path), rows, self.network.training, self.network.device)
             for column, name in enumerate(names):
                 if self.selection.weights(name) == path:
-                    values[:, column] = predicted[:, column]
-        return values
+                    values[:, column] = predicted.values[:, column]
+                    scores[:, column] = predicted.scores[:, column]
+        return Predicted(rows.rows.cpu().numpy(), values, scores)
 
     def _load(self, weights: Path) -> MultiTaskModel:
         model = self.network.build(self.seed)

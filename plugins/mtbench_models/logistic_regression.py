@@ -65,11 +65,11 @@ class LogisticRegression(PerTask):
         centre, scale = self.units[task.name] = float(labels.mean()), float(labels.std())
         return linear_model.Ridge(alpha=self.l2, tol=1e-6).fit(train.table, (labels - centre) / scale)
 
-    def predict_task(self, task: Task, predictor: Any, table: sparse.csr_matrix) -> np.ndarray:
-        """Return probabilities, or values on the scale of the labels."""
+    def score_task(self, task: Task, predictor: Any, table: sparse.csr_matrix) -> np.ndarray:
+        """Return log-odds, or values on the scale of the labels."""
         if task.probability:
-            probabilities: np.ndarray = predictor.predict_proba(table)[:, 1]
-            return probabilities
+            odds: np.ndarray = predictor.decision_function(table)
+            return odds
         centre, scale = self.units[task.name]
         values: np.ndarray = predictor.predict(table) * scale + centre
         return values

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from mtbench import Reference, find_kind
 
@@ -44,8 +45,8 @@ class PerTask(Reference):
         """Return a predictor; the training labels are of more than one value."""
 
     @abstractmethod
-    def predict_task(self, task: Task, predictor: Any, table: Any) -> np.ndarray:
-        """Return predictions, (rows,)."""
+    def score_task(self, task: Task, predictor: Any, table: Any) -> np.ndarray:
+        """Return log-odds, or values of a task that predicts no probability, (rows,)."""
 
     def fit(self, train: Batch, valid: Batch) -> None:
         """Fit each task on the rows that count for it."""
@@ -59,11 +60,17 @@ class PerTask(Reference):
 
     def predict(self, rows: Batch) -> np.ndarray:
         """Return predictions, (rows, tasks)."""
+        return self.predict_with_scores(rows)[0]
+
+    def predict_with_scores(self, rows: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and scores, (rows, tasks) each: log-odds, or the values themselves."""
         table = self.table(rows)
-        return np.column_stack([
-            np.full(len(rows), constant) if predictor is None else self.predict_task(task, predictor, table)
-            for task, predictor, constant in zip(self.data.tasks, self.predictors, self.constant, strict=True)
-        ])  # fmt: skip
+        predictions, scores = np.tile(self.constant, (len(rows), 1)), np.full((len(rows), self.data.num_tasks), np.nan)
+        for column, (task, predictor) in enumerate(zip(self.data.tasks, self.predictors, strict=True)):
+            if predictor is not None:
+                own = scores[:, column] = self.score_task(task, predictor, table)
+                predictions[:, column] = expit(own) if task.probability else own
+        return predictions, scores
 
 
 def _select_counting(table: Any, rows: Batch, column: int) -> Labelled:

@@ -151,6 +151,11 @@ class PredictsLogits(SharedBottom):
         return outputs
 
 
+class RanksBackwards(SharedBottom):
+    def score(self, outputs):
+        return -super().score(outputs)
+
+
 class InsistsOnPrecision(SharedBottom):
     def forward(self, batch):
         logits = super().forward(batch)
@@ -206,6 +211,7 @@ BROKEN = [
     (TwoTasksAtLeast, "gives_finite_logits_for_any_number_of_tasks", "a logit is not finite with 1 tasks"),
     (OneLossForAll, "gives_finite_logits_for_any_number_of_tasks", "loss() must return shape (1,), not ()"),
     (PredictsLogits, "predicts_probabilities_for_binary_tasks", "is no probability"),
+    (RanksBackwards, "scores_rise_with_predictions", "scores of task 'click' rank otherwise than predictions"),
     (NormalisesOneRow, "takes_a_batch_of_one_row", "one row is not finite (training: True)"),
     (DividesByZero, "takes_rows_of_which_nothing_is_known", "a logit that is not finite (training: True)"),
     (AttendsToNothing, "takes_rows_of_which_nothing_is_known", "a logit that is not finite (training: True)"),
