@@ -93,8 +93,11 @@ def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array
     metric.distributed_available_fn = _alone
     metric.cpu().reset()
     preds, target = _tensor(preds), _tensor(target)
-    if not isinstance(metric, Metric) and kinds(metric) == (DEFAULT,):
-        target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
+    if not isinstance(metric, Metric):
+        if kinds(metric) == (DEFAULT,):
+            target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
+        else:
+            metric.set_dtype(torch.float64)  # those of regression would sum in single precision
     if takes_groups(metric):
         metric.update(preds, target, indexes=None if groups is None else _tensor(groups))
     else:

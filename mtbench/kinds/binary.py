@@ -36,7 +36,7 @@ class Binary(Kind):
         """Return the cross-entropy."""
         from torch.nn import functional  # noqa: PLC0415 - kinds are known without torch
 
-        return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
 
     def predict(self, logits: Tensor, fits: Fits) -> Tensor:  # noqa: ARG002
         """Return probabilities."""

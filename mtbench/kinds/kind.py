@@ -26,7 +26,8 @@ class Kind(ABC):
 
     ``fit`` looks at the training labels once. What it returns, numbers and lists of them, comes back to ``admit`` as it
     is, and to ``loss`` and ``predict`` as tensors, stacked over the tasks that are computed together: a number of each
-    has shape (tasks,), a list of K numbers (tasks, K). The entries named in ``learned`` are parameters, trained from
+    has shape (tasks,), a list of K numbers (tasks, K); they are float64, so that labels are centred before they are
+    rounded. The entries named in ``learned`` are parameters, trained from
     these values on. The module of a kind imports torch, if it must, inside of functions.
 
     Since 0.1, provisional.
@@ -63,7 +64,8 @@ class Kind(ABC):
     def loss(self, logits: Tensor, labels: Tensor, fits: Fits) -> Tensor:
         """Return the loss of each label, finite and 0 or more, all of shape (rows, tasks).
 
-        A label that does not count may be any number; its loss must be finite too.
+        A label that does not count may be any number; its loss must be finite too. Logits are float32, labels float64
+        where that cannot hold them; whatever the loss is in, float32 becomes of it.
         """
 
     @abstractmethod

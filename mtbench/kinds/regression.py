@@ -28,7 +28,7 @@ class Regression(Kind):
 
     def loss(self, logits: Tensor, labels: Tensor, fits: Fits) -> Tensor:
         """Return the squared error."""
-        return (logits - (labels - fits["centre"]) / fits["scale"]).square()
+        return (logits - ((labels - fits["centre"]) / fits["scale"]).to(logits.dtype)).square()
 
     def predict(self, logits: Tensor, fits: Fits) -> Tensor:
         """Return values in the unit of the label."""

@@ -50,7 +50,7 @@ class Targets(nn.Module):
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each label, shape (rows, tasks); where labels do not count, it is finite."""
-        return self._join([group.loss(*parts) for group, *parts in self._divide(_lay_out(outputs), labels)])
+        return self._join([group.loss(*parts).float() for group, *parts in self._divide(_lay_out(outputs), labels)])
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the expected labels, shape (rows, tasks): probabilities, or values in the unit of the label."""
@@ -86,9 +86,9 @@ class _Group(nn.Module):
         self.kind = kind
         self.names = tuple(fits[0])
         for name in self.names:
-            values = torch.tensor([fit[name] for fit in fits])
+            values = torch.tensor([fit[name] for fit in fits], dtype=torch.float64)
             if name in kind.learned:
-                self.register_parameter(name, nn.Parameter(values))
+                self.register_parameter(name, nn.Parameter(values.float()))
             else:
                 self.register_buffer(name, values, persistent=False)
 

@@ -214,6 +214,18 @@ class ModelSuite:
         for task, known, changed in zip(columns.spec.tasks, *(loss.tolist() for loss in losses), strict=True):
             assert known == changed, f"the loss of task '{task.name}' depends on labels that are masked"
 
+    def test_takes_labels_in_double_precision(self) -> None:
+        """Labels come so where single precision cannot hold them; losses and gradients are as good."""
+        columns = self.columns()
+        batch = sample(columns.train)
+        model = self.build(columns).eval()
+        single, double = (
+            model.loss(model(rows), rows)
+            for rows in (replace(batch, labels=batch.labels.to(kind)) for kind in (torch.float32, torch.float64))
+        )
+        torch.autograd.backward(double.sum())
+        torch.testing.assert_close(double, single, check_dtype=False, msg="labels in float64 give another loss")
+
     def test_survives_a_checkpoint(self) -> None:
         """All that prediction needs is in ``state_dict``, in types that ``weights_only`` loads."""
         columns = self.columns()

@@ -144,7 +144,7 @@ class TrainingModule(pl.LightningModule):
             self.epoch_steps = torch.zeros_like(self.epoch_loss)
         if self.balancer.revisits:
             self._random = _save_random_state(self.device)
-        losses = self.model.loss(self.model(batch), batch)
+        losses = self._compute_losses(batch)
         if losses.shape != self.epoch_loss.shape:
             raise MTBenchError(
                 f"loss() returned shape {tuple(losses.shape)}; return one loss per task, "
@@ -169,8 +169,12 @@ class TrainingModule(pl.LightningModule):
         if not (self.balanced and self.balancer.revisits):
             return
         with _replay(self._random, self.device), self.trainer.precision_plugin.train_step_context(), torch.no_grad():
-            losses = self.model.loss(self.model(batch), batch)
+            losses = self._compute_losses(batch)
         self.balancer.after_step(losses)
+
+    def _compute_losses(self, batch: Batch) -> Tensor:
+        """Return the losses in single precision, whatever a model makes of labels in double."""
+        return self.model.loss(self.model(batch), batch).float()
 
     def _require_finite(self, losses: Tensor, step: int | None) -> None:
         if torch.isfinite(losses).all():

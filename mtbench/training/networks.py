@@ -55,7 +55,8 @@ class Networks:
     def build(self, seed: int) -> MultiTaskModel:
         """Return the model as this seed initialises it."""
         torch.manual_seed(seed)
-        return self.cls(self.config, self.columns.spec)
+        model = self.cls(self.config, self.columns.spec)
+        return model.float() if self.device.type == "mps" else model  # it has no double precision
 
     def fit(self, seed: int, display: RunDisplay | None) -> TrainedNetwork:
         """Train until validation no longer improves, from the last epoch that the folder holds."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mtbench.nn import StackedLinear, masked_mean, mix
 from mtbench.schema import Component
@@ -178,6 +179,11 @@ class TakesUnknownForNegative(SharedBottom):
         return masked_mean(error, torch.ones_like(batch.mask))
 
 
+class InsistsOnSingleLabels(SharedBottom):
+    def loss(self, outputs, batch):
+        return masked_mean(functional.huber_loss(outputs, batch.labels, reduction="none"), batch.mask)
+
+
 class AttendsToOneAtATime(Reader):
     def read(self, items, mask, batch):
         weights = torch.einsum("bld,bd->bl", items, self.query(self.embed(batch))).unsqueeze(-1).softmax(-1)
@@ -228,6 +234,7 @@ BROKEN = [
     (LeavesAnInput, "uses_every_input", "'recent' changes no logit"),
     (DividesByTheCount, "takes_a_batch_without_labels_of_a_task", "labels of task 'click': a loss is not finite"),
     (TakesUnknownForNegative, "learns_from_known_labels_alone", "depends on labels that are masked"),
+    (InsistsOnSingleLabels, "takes_labels_in_double_precision", "Found dtype Double but expected Float"),
     (KeepsStateAside, "survives_a_checkpoint", "predicts otherwise"),
     (LearnsNothing, "learns", "'click' is not learnt"),
     (LearnsRowsByHeart, "learns", "'click' is not learnt"),

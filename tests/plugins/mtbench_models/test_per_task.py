@@ -66,6 +66,15 @@ def test_a_task_whose_labels_are_all_alike_is_predicted_by_them(fitted):
     np.testing.assert_array_equal(fitted.predict(batch()), predictions)
 
 
+def test_labels_that_single_precision_cannot_hold_are_given_from_their_mean():
+    model, far = Seen(Settings(), DATA, SCHEMA, 0), LABELS.double() + torch.tensor([0, 0, 0, 1.6e9])
+    model.fit(batch(far), batch(far[:2] + 1, MASK[:2]))
+    click, _, _, stay = model.predictors
+    assert click[1].labels.tolist() == [1, 0, 1, 1]
+    assert (stay[1].labels.tolist(), stay[2].labels.tolist()) == ([1, -1, 0], [2])
+    assert model.predict(batch(far))[:, 3].tolist() == [1.6e9 + 3 + value for value in (0, 10, 20, 30)]
+
+
 @pytest.mark.parametrize(("column", "mean"), [(0, 0.75), (1, 0.5), (2, 0.0), (3, 3.0)])
 def test_the_mean_label_is_of_the_rows_that_count(column, mean):
     assert label_mean(batch(), column, DATA) == mean
