@@ -53,7 +53,9 @@ class Training(Settings):
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="Lightning's accelerator.")
     devices: int = Field(1, gt=0, le=1024, description="Processes, one per device, that share each batch (DDP).")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        "32-true", description="Lightning's precision of training; predictions are in 32 bits."
+    )
 
     def for_rows(self, rows: int) -> Training:
         """Return these settings with the batch size that they mean for so many training rows."""

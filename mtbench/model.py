@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,8 +20,6 @@ from mtbench.schema import Choice, FloatRange, IntRange, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import numpy as np
 
     from mtbench.data.batches import Batch
     from mtbench.schema import Component, DataSpec, ModelCard, Schema
@@ -67,6 +67,11 @@ class MultiTaskModel(nn.Module):
             self.wide = Wide(data)
             self.register_forward_hook(_add_wide)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "predict" in vars(cls) and "score" not in vars(cls):
+            cls.score = _give_no_score  # type: ignore[assignment,method-assign] # its predictions may be in another order
+
     @classmethod
     def inputs(cls, config: ModelConfig, schema: Schema) -> Sequence[Component]:  # noqa: ARG003
         """Return what the model needs beyond features: ``[Component(name="recent", length=20)]``.
@@ -84,8 +89,18 @@ class MultiTaskModel(nn.Module):
         return masked_mean(self.targets.loss(outputs, batch.labels), batch.mask)
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Turn logits into predictions, shape (batch, tasks): probabilities, or values in the unit of the label."""
+        """Turn logits into predictions, shape (batch, tasks): probabilities, or values in the unit of the label.
+
+        In double precision, for a probability near 1 has few digits otherwise.
+        """
         return self.targets.predict(outputs)
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """Return what metrics that rank go by, float64 of shape (batch, tasks): logits, for predictions saturate.
+
+        NaN where the predictions themselves rank: in all tasks of a subclass that overrides :meth:`predict` alone.
+        """
+        return self.targets.score(outputs)
 
     def statistics(self) -> Mapping[str, float]:
         """Return what the last forward was like inside, such as how a router divided its rows; finite numbers.
@@ -105,6 +120,10 @@ class MultiTaskModel(nn.Module):
         probe = copy.deepcopy(self, {id(self.data): self.data}).train()
         shared = set(find_shared(probe, lambda: probe.loss(probe(batch), batch)))
         return [parameter for name, parameter in self.named_parameters() if name in shared]
+
+
+def _give_no_score(model: MultiTaskModel, outputs: Tensor) -> Tensor:  # noqa: ARG001
+    return torch.full_like(outputs, torch.nan)
 
 
 def _add_wide(model: MultiTaskModel, inputs: tuple[Batch], logits: Tensor) -> Tensor:
@@ -155,6 +174,14 @@ class Reference(ABC):
 
         What a task's kind cannot predict, such as a count below 0, is moved to the nearest that it can.
         """
+
+    def predict_with_scores(self, rows: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and what metrics that rank go by, both (rows, tasks): log-odds, which do not saturate.
+
+        Such scores have the order of the predictions. They are NaN, as all are by default, where predictions rank.
+        """
+        predictions = np.asarray(self.predict(rows))
+        return predictions, np.full(predictions.shape, np.nan)
 
     @property
     def parameters(self) -> int | None:

@@ -40,9 +40,10 @@ class EncodedRows:
     """Some rows, encoded. R rows, C categorical and N numeric features, T tasks.
 
     ``categorical`` (R, C) int32 and ``multi`` hold codes, 0 for unknown, in the order of the ``DataSpec``; ``numeric``
-    (R, N) is standardised. ``labels`` (R, T) are 0 where unknown; ``mask`` (R, T) is 1.0 where a row counts for a task:
-    its label is known and, for a task with ``given``, the given task is positive. ``rows`` (R,) are positions in the
-    prepared table. ``domain_column`` is the categorical column that holds the domain, None where there is none.
+    (R, N) is standardised. ``labels`` (R, T) are 0 where unknown, and float32 unless that cannot hold all labels of the
+    dataset: then float64. ``mask`` (R, T) is 1.0 where a row counts for a task: its label is known and, for a task with
+    ``given``, the given task is positive. ``rows`` (R,) are positions in the prepared table. ``domain_column`` is the
+    categorical column that holds the domain, None where there is none.
     """
 
     rows: Tensor
@@ -71,6 +72,8 @@ class EncodedRows:
                 return {name: move(value) for name, value in part.items()}
             if isinstance(part, tuple) and not isinstance(part, Ragged):
                 return type(part)(*map(move, part))
+            if torch.device(device).type == "mps" and part.dtype == torch.float64:
+                part = part.float()  # it has no double precision
             return part.to(device, non_blocking=non_blocking)
 
         return type(self)(**{column.name: move(getattr(self, column.name)) for column in fields(self)})

@@ -15,6 +15,7 @@ from mtbench.kinds import find_kind
 if TYPE_CHECKING:
     from mtbench.schema import Feature, Task
 
+LARGEST = float(np.finfo(np.float32).max)
 MISSING = -1
 """The number of a missing value."""
 
@@ -166,22 +167,20 @@ def numeric(column: pa.ChunkedArray | pa.Array, feature: Feature, first: int = 0
 
 
 def labels(column: pa.ChunkedArray | pa.Array, task: Task, first: int = 0) -> np.ndarray:
-    """Return a task's labels, float32 of shape (rows,), NaN where unknown; ``first`` is the row number of the first.
+    """Return a task's labels, float64 of shape (rows,), NaN where unknown; ``first`` is the row number of the first.
 
-    Raises MTBenchError for a wrong one.
+    Raises MTBenchError for a wrong one, or one that is too large for single precision, in which losses are.
     """
     raw = _numbers(column, f"task '{task.name}': column '{task.label}'")
-    with np.errstate(over="ignore"):
-        known: np.ndarray = raw.astype(np.float32)
     kind = find_kind(task.kind)
-    wrong = np.isinf(known) | ~(np.isnan(raw) | kind.allows(raw))
+    wrong = (np.abs(raw) > LARGEST) | ~(np.isnan(raw) | kind.allows(raw))
     if wrong.any():
         row = int(wrong.argmax())
         raise MTBenchError(
             f"task '{task.name}': column '{task.label}', row {first + row + 1}: {raw[row]:g} is not {kind.label}; "
             "an unknown label is left empty"
         )
-    return known
+    return raw
 
 
 def _numbers(column: pa.ChunkedArray | pa.Array, what: str) -> np.ndarray:

@@ -42,7 +42,8 @@ class Encoded(NamedTuple):
     """The rows ``rows`` of the table, encoded: R rows, C categorical and N numeric features, T tasks.
 
     ``categorical`` (R, C) and ``numeric`` (R, N); ``multi`` holds the codes of each feature's lists, one after the
-    other, and the length of each; ``labels`` (R, T) are 0 where unknown and ``mask`` (R, T) says which ones count.
+    other, and the length of each; ``labels`` (R, T) are 0 where unknown, float64 if float32 does not hold all of the
+    table, and ``mask`` (R, T) says which ones count.
     """
 
     rows: slice
@@ -164,7 +165,7 @@ class Fitted:
         return low, high
 
     def _read_labels(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        labels = self.raw.scratch.read("labels", rows)
+        labels = self.raw.scratch.read("labels", rows).astype(self.raw.label_type)
         mask = ~np.isnan(labels)
         names = [task.name for task in self.raw.schema.tasks]
         for index, task in enumerate(self.raw.schema.tasks):

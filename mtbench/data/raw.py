@@ -28,7 +28,8 @@ class Raw:
 
     By column ``number`` (codes of ``numbered``) and ``length`` and ``list`` (codes of ``listed``); by feature
     ``numeric``; by task ``truth``; and ``labels`` (rows, tasks), NaN where unknown, ``time``, ``split`` and ``row id``.
-    ``texts`` holds the first texts of items, by column.
+    ``texts`` holds the first texts of items, by column; ``label_type`` is float32 if that holds all labels exactly, so
+    that 0 and 1 take no more memory than they need.
     """
 
     def __init__(self, name: str, schema: Schema, features: Sequence[Feature], folder: Path) -> None:
@@ -37,6 +38,7 @@ class Raw:
         self.features = features
         self.scratch = Scratch(folder)
         self.rows = 0
+        self.label_type: type[np.float32 | np.float64] = np.float32
         ids = [column for column in (schema.user, schema.item) if column]
         categorical = [feature.source for feature in features if feature.kind == "categorical"]
         self.numbered = {column: encode.Categorical() for column in (*categorical, *ids)}
@@ -82,8 +84,10 @@ class Raw:
             self.scratch.append(name, piece)
 
     def _read_labels(self, block: pa.Table) -> None:
-        columns = [encode.labels(block[task.label], task, self.rows) for task in self.schema.tasks]
-        self._append("labels", np.column_stack(columns))
+        labels = np.column_stack([encode.labels(block[task.label], task, self.rows) for task in self.schema.tasks])
+        if not np.array_equal(labels, labels.astype(np.float32), equal_nan=True):
+            self.label_type = np.float64
+        self._append("labels", labels)
 
     def _read_numbers(self, block: pa.Table, column: str) -> None:
         with self._explain_unfit(column, block):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +46,14 @@ def takes_groups(metric: AnyMetric) -> bool:
     return bool(getattr(metric, "grouped", False))
 
 
+def choose(metric: AnyMetric, prediction: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return what a metric takes for predictions: the scores if it ranks and every row has one (not NaN).
+
+    Metrics of torchmetrics know no scores and take predictions.
+    """
+    return scores if getattr(metric, "ranks", False) and np.isfinite(scores).all() else prediction
+
+
 def best(metric: AnyMetric) -> float:
     """Return the value of a perfect model; unless the metric names it, 1 if higher is better and else 0."""
     if metric.higher_is_better is None:
@@ -85,8 +93,11 @@ def take(metric: torchmetrics.Metric, preds: Array, target: Array, groups: Array
     metric.distributed_available_fn = _alone
     metric.cpu().reset()
     preds, target = _tensor(preds), _tensor(target)
-    if not isinstance(metric, Metric) and kinds(metric) == (DEFAULT,):
-        target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
+    if not isinstance(metric, Metric):
+        if kinds(metric) == (DEFAULT,):
+            target = target.long()  # the classification metrics of torchmetrics refuse floating-point labels
+        else:
+            metric.set_dtype(torch.float64)  # those of regression would sum in single precision
     if takes_groups(metric):
         metric.update(preds, target, indexes=None if groups is None else _tensor(groups))
     else:
@@ -164,7 +175,7 @@ class Evaluation:
         values: dict[str, float | UndefinedMetricError] = {}
         for name, metric in self._metrics[task].items():
             try:
-                values[name] = score(metric, *part)
+                values[name] = score(metric, choose(metric, part.prediction, part.score), part.label, part.user)
             except UndefinedMetricError as reason:
                 values[name] = reason
         return values
@@ -178,17 +189,27 @@ def evaluate(predictions: pa.Table, tasks: Sequence[Task], metrics: Mapping[str,
 
 
 _Key = tuple[int, str, str]
-_Part = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-_NO_ROWS: _Part = (np.empty(0, np.float32), np.empty(0, np.float32), None)
+
+
+class _Part(NamedTuple):
+    """The rows of a seed, split and task, (rows,) each: a score is NaN where it is null; no users if any is null."""
+
+    prediction: np.ndarray
+    score: np.ndarray
+    label: np.ndarray
+    user: np.ndarray | None
+
+
+_NO_ROWS = _Part(np.empty(0), np.empty(0), np.empty(0), None)
 
 
 def _partition(predictions: pa.Table) -> dict[_Key, _Part]:
-    """Return predictions, labels and users (None if any is null) by seed, split and task."""
     predictions = find_judged(predictions).unify_dictionaries()
     keys = predictions.select(["seed", "split", "task"]).to_pandas()
-    columns = predictions.select(["prediction", "label", "user"])
+    columns = predictions.select(_Part._fields)
     parts: dict[_Key, _Part] = {}
     for (seed, split, task), positions in keys.groupby(list(keys), observed=True).indices.items():
-        preds, target, user = columns.take(positions).columns
-        parts[seed, split, task] = (preds.to_numpy(), target.to_numpy(), None if user.null_count else user.to_numpy())
+        prediction, scores, label, user = columns.take(positions).columns
+        users = None if user.null_count else user.to_numpy()
+        parts[seed, split, task] = _Part(prediction.to_numpy(), scores.to_numpy(), label.to_numpy(), users)
     return parts

@@ -27,12 +27,13 @@ class Metric(torchmetrics.Metric):
     """A torchmetrics metric over all predictions of one task.
 
     ``update(preds, target, indexes)`` takes predictions, labels and, for ``grouped`` metrics, the group (user) of each
-    row, all of shape (rows,). ``compute`` returns a scalar float64 tensor or raises :class:`UndefinedMetricError`.
-    ``kinds`` names the kinds of tasks that it judges, and with them those that are judged as these. ``best`` is the
-    value of a perfect model, and ``chance`` that of one that knows nothing, None where it depends on the data: relative
-    changes count from it. ``limits`` are the least and the greatest value that there can be: no interval goes beyond.
-    ``version`` is raised whenever the value changes for the same predictions: records of
-    different metric versions are never compared.
+    row, all of shape (rows,) and in double precision. A metric that ``ranks`` looks at nothing but the order of the
+    rows: where the model gives scores, ``preds`` are these, so the logits of a network, which do not saturate.
+    ``compute`` returns a scalar float64 tensor or raises :class:`UndefinedMetricError`. ``kinds`` names the kinds of
+    tasks that it judges, and with them those that are judged as these. ``best`` is the value of a perfect model, and
+    ``chance`` that of one that knows nothing, None where it depends on the data: relative changes count from it.
+    ``limits`` are the least and the greatest value that there can be: no interval goes beyond. ``version`` is raised
+    whenever the value changes for the same predictions: records of different metric versions are never compared.
 
     Since 0.1, stable.
     """
@@ -41,6 +42,7 @@ class Metric(torchmetrics.Metric):
     full_state_update = False
     kinds: ClassVar[tuple[str, ...]] = (DEFAULT,)
     grouped: ClassVar[bool] = False
+    ranks: ClassVar[bool] = False
     best: ClassVar[float] = 1.0
     chance: ClassVar[float | None] = None
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mtbench.errors import MTBenchError
-from mtbench.evaluation.evaluate import score, take, takes_groups
+from mtbench.evaluation.evaluate import choose, score, take, takes_groups
 from mtbench.evaluation.metric import Metric, UndefinedMetricError
 from mtbench.evaluation.predictions import find_judged
 from mtbench.evaluation.replicates import Replicates, TaskReplicates
@@ -89,7 +89,8 @@ def _round(values: np.ndarray) -> list[float | None]:
 def _value(metric: torchmetrics.Metric, rows: pa.Table, column: str, ids: np.ndarray) -> Value:
     """Return what values a resample, given how often each cluster was drawn; NaN where it has no value."""
     cluster = np.searchsorted(ids, rows[column].to_numpy())
-    preds, target = rows["prediction"].to_numpy(), rows["label"].to_numpy()
+    preds = choose(metric, rows["prediction"].to_numpy(), rows["score"].to_numpy())
+    target = rows["label"].to_numpy()
     groups = cluster if column == "user" else None
     fast = None
     if isinstance(metric, Metric):

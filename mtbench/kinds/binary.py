@@ -21,6 +21,7 @@ class Binary(Kind):
     metric = "auc"
     label = "0 or 1"
     probability = True
+    rising = True
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
         """Return which numbers are 0 or 1."""
@@ -35,7 +36,7 @@ class Binary(Kind):
         """Return the cross-entropy."""
         from torch.nn import functional  # noqa: PLC0415 - kinds are known without torch
 
-        return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
 
     def predict(self, logits: Tensor, fits: Fits) -> Tensor:  # noqa: ARG002
         """Return probabilities."""

@@ -30,6 +30,7 @@ class Count(Kind):
     metric = "poisson_deviance"
     label = "a whole number from 0 on"
     judged_as = ("regression",)
+    rising = True
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
         """Return which numbers are whole and not negative."""

@@ -31,6 +31,7 @@ class Ordinal(Kind):
     metric = "qwk"
     label = "a whole number (a grade)"
     judged_as = ("regression",)
+    rising = True
     learned = ("steps",)
 
     def allows(self, labels: np.ndarray) -> np.ndarray:
@@ -60,7 +61,7 @@ class Ordinal(Kind):
 
         grades, cuts, gaps = fits["grades"], *_cuts(fits["steps"])
         at = (labels.unsqueeze(-1) > (grades[:, 1:] + grades[:, :-1]) / 2).sum(-1, keepdim=True)
-        far = torch.full_like(grades[:, :1], torch.inf)
+        far = cuts.new_full((len(cuts), 1), torch.inf)
         bounds, widths = torch.cat([-far, cuts, far], 1), torch.cat([far, gaps, far], 1)
         of_grades = (bounds[:, :-1], bounds[:, 1:], widths)
         lower, upper, width = (part.expand(len(labels), -1, -1).gather(2, at).squeeze(2) for part in of_grades)

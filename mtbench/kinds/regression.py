@@ -18,6 +18,7 @@ class Regression(Kind):
 
     metric = "rmse"
     label = "a finite number"
+    rising = True
 
     def fit(self, labels: np.ndarray) -> Fit:
         """Return the ``centre`` and ``scale`` of the labels, their mean and deviation."""
@@ -27,7 +28,7 @@ class Regression(Kind):
 
     def loss(self, logits: Tensor, labels: Tensor, fits: Fits) -> Tensor:
         """Return the squared error."""
-        return (logits - (labels - fits["centre"]) / fits["scale"]).square()
+        return (logits - ((labels - fits["centre"]) / fits["scale"]).to(logits.dtype)).square()
 
     def predict(self, logits: Tensor, fits: Fits) -> Tensor:
         """Return values in the unit of the label."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtbench.kinds import find_kind
+from mtbench.nn.precision import widen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,21 +38,27 @@ class Targets(nn.Module):
         order = [column for columns in alike.values() for column in columns]
         buffers = {
             "probability": torch.tensor([kind.probability for kind in kinds]),
+            "rising": torch.tensor([kind.rising for kind in kinds]),
             "back": torch.tensor(order).argsort(),
         }
         buffers |= {f"columns_{at}": torch.tensor(columns) for at, columns in enumerate(alike.values())}
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
         self.probability: Tensor
+        self.rising: Tensor
         self.back: Tensor
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each label, shape (rows, tasks); where labels do not count, it is finite."""
-        return self._join([group.loss(*parts) for group, *parts in self._divide(_lay_out(outputs), labels)])
+        return self._join([group.loss(*parts).float() for group, *parts in self._divide(_lay_out(outputs), labels)])
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the expected labels, shape (rows, tasks): probabilities, or values in the unit of the label."""
-        return self._join([group.predict(*parts) for group, *parts in self._divide(_lay_out(outputs))])
+        return self._join([group.predict(*parts) for group, *parts in self._divide(widen(outputs).contiguous())])
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """Return what rows are ranked by, shape (rows, tasks): logits, NaN where predictions do not rise with them."""
+        return torch.where(self.rising, widen(outputs), torch.nan)
 
     def _divide(self, *parts: Tensor) -> Sequence[tuple[Any, ...]]:
         if len(self.groups) == 1:
@@ -67,7 +74,7 @@ class Targets(nn.Module):
 
 
 def _lay_out(outputs: Tensor) -> Tensor:
-    """Return logits row by row, in single precision: half of it would make ties of near predictions."""
+    """Return logits row by row, in single precision: half of it loses what small losses are made of."""
     return outputs.float().contiguous()
 
 
@@ -79,9 +86,9 @@ class _Group(nn.Module):
         self.kind = kind
         self.names = tuple(fits[0])
         for name in self.names:
-            values = torch.tensor([fit[name] for fit in fits])
+            values = torch.tensor([fit[name] for fit in fits], dtype=torch.float64)
             if name in kind.learned:
-                self.register_parameter(name, nn.Parameter(values))
+                self.register_parameter(name, nn.Parameter(values.float()))
             else:
                 self.register_buffer(name, values, persistent=False)
 

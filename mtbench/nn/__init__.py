@@ -8,6 +8,7 @@ from mtbench.nn.hard_concrete import HardConcrete
 from mtbench.nn.loss import masked_mean
 from mtbench.nn.macro import Aggregation, NodeTable, macro_weights, masked_softmax
 from mtbench.nn.mlp import Norm, StackedLinear, StackedMLP, Towers
+from mtbench.nn.precision import widen
 from mtbench.nn.routing import (
     Balance,
     Level,
@@ -49,5 +50,6 @@ __all__ = [
     "mix",
     "mix_own",
     "unpack",
+    "widen",
     "z_loss",
 ]

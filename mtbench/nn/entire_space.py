@@ -43,7 +43,7 @@ class EntireSpace(nn.Module):
 
         A label is 1 where the whole chain is positive. It is 0, and known to be, from the first negative on.
         """
-        positive = batch.mask * batch.labels
+        positive = batch.mask * batch.labels.to(batch.mask.dtype)
         negative = batch.mask - positive
         reached = torch.where(self.before, positive.unsqueeze(1), 1).prod(-1)
         labels = reached * positive

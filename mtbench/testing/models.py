@@ -94,6 +94,19 @@ class ModelSuite:
         probabilities = predictions[:, [task.probability for task in columns.spec.tasks]]
         assert ((probabilities >= 0) & (probabilities <= 1)).all(), "a binary task's prediction is no probability"
 
+    def test_scores_rise_with_predictions(self) -> None:
+        """What ranks rows has the order of the predictions; both stay finite where logits are as large as 200."""
+        columns = self.columns(len(self.tasks))
+        model = self.build(columns).eval()
+        logits = torch.linspace(-200, 200, ROWS).unsqueeze(1).expand(-1, len(self.tasks)).clone()
+        predictions, scores = model.predict(logits), model.score(logits)
+        assert predictions.isfinite().all(), "a prediction of large logits is not finite"
+        for task, predicted, scored in zip(columns.spec.tasks, predictions.unbind(1), scores.unbind(1), strict=True):
+            in_order = predicted[scored.argsort()].diff() >= 0
+            assert scored.isnan().all() or in_order.all(), (
+                f"scores of task '{task.name}' rank otherwise than predictions"
+            )
+
     def test_takes_a_batch_of_one_row(self) -> None:
         """The last batch of an epoch may be as small, and serving is."""
         columns = self.columns()
@@ -200,6 +213,18 @@ class ModelSuite:
         losses = [model.loss(model(rows), rows) for rows in (batch, garbled)]
         for task, known, changed in zip(columns.spec.tasks, *(loss.tolist() for loss in losses), strict=True):
             assert known == changed, f"the loss of task '{task.name}' depends on labels that are masked"
+
+    def test_takes_labels_in_double_precision(self) -> None:
+        """Labels come so where single precision cannot hold them; losses and gradients are as good."""
+        columns = self.columns()
+        batch = sample(columns.train)
+        model = self.build(columns).eval()
+        single, double = (
+            model.loss(model(rows), rows)
+            for rows in (replace(batch, labels=batch.labels.to(kind)) for kind in (torch.float32, torch.float64))
+        )
+        torch.autograd.backward(double.sum())
+        torch.testing.assert_close(double, single, check_dtype=False, msg="labels in float64 give another loss")
 
     def test_survives_a_checkpoint(self) -> None:
         """All that prediction needs is in ``state_dict``, in types that ``weights_only`` loads."""

@@ -57,6 +57,18 @@ class ReferenceSuite:
             columns = self.columns(count)
             require_predictions(self.fit_model(columns), sample(columns.valid))
 
+    def test_scores_rise_with_predictions(self) -> None:
+        """What ranks rows comes with the same predictions, and has their order."""
+        columns = self.columns(len(self.tasks))
+        model, batch = self.fit_model(columns), sample(columns.valid)
+        values, scores = model.predict_with_scores(batch)
+        assert np.array_equal(values, model.predict(batch)), "predict_with_scores() predicts otherwise than predict()"
+        for task, predicted, scored in zip(columns.spec.tasks, values.T, scores.T, strict=True):
+            in_order = np.diff(predicted[np.argsort(scored)]) >= 0
+            assert np.isnan(scored).all() or in_order.all(), (
+                f"scores of task '{task.name}' rank otherwise than predictions"
+            )
+
     def test_predicts_a_single_row(self) -> None:
         """As serving does."""
         columns = self.columns()

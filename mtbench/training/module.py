@@ -40,10 +40,11 @@ PROBE_ROWS = 64
 
 
 class Validated(NamedTuple):
-    """A validation batch: its ``rows`` (n,), their predictions (n, tasks), and what the model said of itself."""
+    """A validation batch: its ``rows`` (n,), their predictions and scores, (n, tasks) each, and what the model said."""
 
     rows: Tensor
     values: Tensor
+    scores: Tensor
     statistics: Mapping[str, float]
 
 
@@ -143,7 +144,7 @@ class TrainingModule(pl.LightningModule):
             self.epoch_steps = torch.zeros_like(self.epoch_loss)
         if self.balancer.revisits:
             self._random = _save_random_state(self.device)
-        losses = self.model.loss(self.model(batch), batch)
+        losses = self._compute_losses(batch)
         if losses.shape != self.epoch_loss.shape:
             raise MTBenchError(
                 f"loss() returned shape {tuple(losses.shape)}; return one loss per task, "
@@ -168,8 +169,12 @@ class TrainingModule(pl.LightningModule):
         if not (self.balanced and self.balancer.revisits):
             return
         with _replay(self._random, self.device), self.trainer.precision_plugin.train_step_context(), torch.no_grad():
-            losses = self.model.loss(self.model(batch), batch)
+            losses = self._compute_losses(batch)
         self.balancer.after_step(losses)
+
+    def _compute_losses(self, batch: Batch) -> Tensor:
+        """Return the losses in single precision, whatever a model makes of labels in double."""
+        return self.model.loss(self.model(batch), batch).float()
 
     def _require_finite(self, losses: Tensor, step: int | None) -> None:
         if torch.isfinite(losses).all():
@@ -196,23 +201,23 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Predict a batch."""
         if len(batch):
-            values = self.model.predict(self.model(batch))
-            self.validated.append(Validated(batch.rows, values, self.model.statistics()))
+            values, scores = _predict_batch(self.model, batch)
+            self.validated.append(Validated(batch.rows, values, scores, self.model.statistics()))
 
     def on_validation_epoch_end(self) -> None:
         """Collect the predictions of all processes, each row once, and the statistics."""
         rows = torch.cat([part.rows for part in self.validated]).cpu().numpy()
-        values = torch.cat([part.values for part in self.validated]).float().cpu().numpy()
+        values = torch.cat([part.values for part in self.validated]).cpu().double().numpy()
+        scores = torch.cat([part.scores for part in self.validated]).cpu().double().numpy()
         inside = [(len(part.rows), part.statistics) for part in self.validated]
         if distributed.is_available() and distributed.is_initialized():
             gathered: list[Any] = [None] * distributed.get_world_size()
-            distributed.all_gather_object(gathered, (rows, values, inside))
-            all_rows, all_values, all_inside = zip(*gathered, strict=True)
-            rows, values = np.concatenate(all_rows), np.concatenate(all_values)
-            order = np.argsort(rows)
-            rows, values = rows[order], values[order]
+            distributed.all_gather_object(gathered, (rows, values, scores, inside))
+            *columns, all_inside = zip(*gathered, strict=True)
+            order = np.argsort(np.concatenate(columns[0]))
+            rows, values, scores = (np.concatenate(parts)[order] for parts in columns)
             inside = list(chain.from_iterable(all_inside))
-        self.valid_predictions = Predicted(rows, values)
+        self.valid_predictions = Predicted(rows, values, scores)
         self.valid_statistics = _average(inside)
 
 
@@ -280,9 +285,16 @@ def _move_if_small(rows: SplitRows, device: torch.device) -> SplitRows:
 
 @torch.inference_mode()
 def predict(model: MultiTaskModel, rows: SplitRows, training: Training, device: torch.device) -> Predicted:
-    """Return the predictions of all rows, in order, by one process, in the precision of the training."""
+    """Return the predictions of all rows, in order, by one process."""
     model.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16-mixed"):
-        batches = Batches(rows, training.rows_per_step)
-        parts = [model.predict(model(batch.to(device))).float().cpu() for batch in batches]
-    return Predicted(rows.rows.cpu().numpy(), torch.cat(parts).numpy())
+    batches = Batches(rows, training.rows_per_step)
+    parts = [[part.cpu().double() for part in _predict_batch(model, batch.to(device))] for batch in batches]
+    values, scores = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+    return Predicted(rows.rows.cpu().numpy(), values, scores)
+
+
+def _predict_batch(model: MultiTaskModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return predictions and scores, (rows, tasks) each, in single precision: half of it would make ties."""
+    with torch.autocast(batch.rows.device.type, enabled=False):
+        outputs = model(batch)
+        return model.predict(outputs), model.score(outputs)

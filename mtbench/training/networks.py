@@ -11,6 +11,7 @@ import torch
 from mtbench.training import checkpoint, efficiency
 from mtbench.training.fit import find_device, fit
 from mtbench.training.module import predict
+from mtbench.training.scoring import Predicted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,8 @@ class Networks:
     def build(self, seed: int) -> MultiTaskModel:
         """Return the model as this seed initialises it."""
         torch.manual_seed(seed)
-        return self.cls(self.config, self.columns.spec)
+        model = self.cls(self.config, self.columns.spec)
+        return model.float() if self.device.type == "mps" else model  # it has no double precision
 
     def fit(self, seed: int, display: RunDisplay | None) -> TrainedNetwork:
         """Train until validation no longer improves, from the last epoch that the folder holds."""
@@ -91,16 +93,17 @@ class TrainedNetwork:
         """Return how the training went."""
         return self.selection.summary()
 
-    def predict(self, rows: SplitRows) -> np.ndarray:
-        """Return the predictions of a split, (rows, tasks), each task's by the weights that were chosen for it."""
+    def predict(self, rows: SplitRows) -> Predicted:
+        """Return the predictions of a split, each task's by the weights that were chosen for it."""
         names = [task.name for task in self.network.plan.schema.tasks]
-        values = np.empty((len(rows), len(names)), np.float32)
+        values, scores = (np.empty((len(rows), len(names))) for _ in range(2))
         for path in {self.selection.weights(name) for name in names}:
-            predicted = predict(self._load(path), rows, self.network.training, self.network.device).values
+            predicted = predict(self._load(path), rows, self.network.training, self.network.device)
             for column, name in enumerate(names):
                 if self.selection.weights(name) == path:
-                    values[:, column] = predicted[:, column]
-        return values
+                    values[:, column] = predicted.values[:, column]
+                    scores[:, column] = predicted.scores[:, column]
+        return Predicted(rows.rows.cpu().numpy(), values, scores)
 
     def _load(self, weights: Path) -> MultiTaskModel:
         model = self.network.build(self.seed)

@@ -62,8 +62,7 @@ class References:
         started = time.perf_counter()
         reference = self.build(seed)
         reference.fit(self.columns.train.whole(), self.columns.valid.whole())
-        rows = self.columns.valid
-        values = self.scorer.values(Predicted(rows.rows.numpy(), _predict(reference, rows)))
+        values = self.scorer.values(_predict(reference, self.columns.valid))
         run = SeedRun(
             chosen={task.name: 0 for task in tasks},
             valid={task: [value] for task, value in values.items()},
@@ -97,16 +96,17 @@ class FittedReference:
         """Return how the fit went."""
         return self.run
 
-    def predict(self, rows: SplitRows) -> np.ndarray:
-        """Return the predictions of a split, (rows, tasks)."""
+    def predict(self, rows: SplitRows) -> Predicted:
+        """Return the predictions of a split."""
         return _predict(self.reference, rows)
 
 
-def _predict(reference: Reference, rows: SplitRows) -> np.ndarray:
-    values = np.asarray(reference.predict(rows.whole()))
+def _predict(reference: Reference, rows: SplitRows) -> Predicted:
+    values, scores = (np.asarray(part, np.float64) for part in reference.predict_with_scores(rows.whole()))
     shape = (len(rows), reference.data.num_tasks)
-    if values.shape != shape:
-        raise MTBenchError(f"predict() returned shape {values.shape}; return (rows, tasks), {shape}")
+    for method, part in (("predict", values), ("predict_with_scores", scores)):
+        if part.shape != shape:
+            raise MTBenchError(f"{method}() returned shape {part.shape}; return (rows, tasks), {shape}")
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         task = reference.data.tasks[column].name
@@ -114,4 +114,4 @@ def _predict(reference: Reference, rows: SplitRows) -> np.ndarray:
     kinds = [find_kind(task.kind) for task in reference.data.tasks]
     fits = reference.data.targets
     admitted = [kind.admit(values[:, at], fit) for at, (kind, fit) in enumerate(zip(kinds, fits, strict=True))]
-    return np.column_stack(admitted).astype(np.float32)
+    return Predicted(rows.rows.numpy(), np.column_stack(admitted), scores)

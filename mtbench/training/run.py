@@ -170,9 +170,12 @@ class _ModelRun:
         test = self.columns.open_test()
         evaluation = evaluate.Evaluation(self.plan.schema.tasks, self.plan.metrics)
         tables = (
-            self._make_table(seed, split, rows, one.predict(rows), unlabelled=self.columns.unlabelled(rows))
+            self._make_table(
+                seed, split, rows, predicted.values, predicted.scores, unlabelled=self.columns.unlabelled(rows)
+            )
             for seed, one in trained.items()
             for split, rows in (("valid", self.columns.valid), ("test", test))
+            for predicted in (one.predict(rows),)
         )
         written = self._write_predictions(map(evaluation.add, tables))
         results = evaluation.results()
@@ -203,6 +206,7 @@ class _ModelRun:
         split: str,
         rows: SplitRows,
         values: np.ndarray,
+        scores: np.ndarray | None = None,
         known: np.ndarray | None = None,
         unlabelled: np.ndarray | None = None,
     ) -> pa.Table:
@@ -215,6 +219,7 @@ class _ModelRun:
             [task.name for task in self.plan.schema.tasks],
             self.columns.row_ids(rows),
             prediction=values,
+            score=scores,
             label=label,
             mask=mask,
             user=self.columns.users(rows),
@@ -227,13 +232,13 @@ class _ModelRun:
     def _judge_bounds(self, test: SplitRows) -> dict[str, Any]:
         """Judge the constant predictor and, where the truth is known, the best possible ones."""
         valid, bounds = self.columns.valid, {}
-        constants = np.array(self.columns.constants(), np.float32)
+        constants = np.array(self.columns.constants())
         for kind in ("constant", "optimum", "reachable"):
             tables = []
             for split, rows in (("valid", valid), ("test", test)):
                 values = np.tile(constants, (len(rows), 1)) if kind == "constant" else self.columns.bound(kind, rows)
                 if values is not None:
-                    tables.append(self._make_table(0, split, rows, np.nan_to_num(values), ~np.isnan(values)))
+                    tables.append(self._make_table(0, split, rows, np.nan_to_num(values), known=~np.isnan(values)))
             if tables:
                 bounds[kind] = self._evaluate(pa.concat_tables(tables)).values
         return bounds

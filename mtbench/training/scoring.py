@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mtbench.errors import MTBenchError
-from mtbench.evaluation.evaluate import best, score
+from mtbench.evaluation.evaluate import best, choose, score
 from mtbench.evaluation.improvement import compute_improvement
 from mtbench.evaluation.metric import UndefinedMetricError
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class Predicted(NamedTuple):
-    """Predictions of some rows: ``rows`` (n,) are positions in the prepared table, ``values`` (n, tasks)."""
+    """Predictions of some rows: ``rows`` (n,) are positions in the prepared table, ``values`` (n, tasks) float64.
+
+    ``scores`` (n, tasks), float64, are what rows are ranked by, NaN where the predictions rank them.
+    """
 
     rows: np.ndarray
     values: np.ndarray
+    scores: np.ndarray
 
 
 class Scorer:
@@ -42,7 +46,7 @@ class Scorer:
         self.users = columns.users(valid)
         self.constant = {}
         for column, (task, value) in enumerate(zip(self.tasks, columns.constants(), strict=True)):
-            constant = self._score(task, column, np.full(len(self.labels), value, np.float32))
+            constant = self._score(task, column, np.full(len(self.labels), value), np.full(len(self.labels), np.nan))
             if constant == best(self.metrics[task.name]):
                 raise MTBenchError(
                     f"task '{task.name}': the constant prediction {value:g} is perfect on the validation rows by "
@@ -50,11 +54,11 @@ class Scorer:
                 )
             self.constant[task.name] = constant
 
-    def _score(self, task: Task, column: int, values: np.ndarray) -> float:
-        known = self.mask[:, column]
+    def _score(self, task: Task, column: int, values: np.ndarray, scores: np.ndarray) -> float:
+        metric, known = self.metrics[task.name], self.mask[:, column]
         users = None if self.users is None else self.users[known]
         try:
-            return score(self.metrics[task.name], values[known], self.labels[known, column], users)
+            return score(metric, choose(metric, values[known], scores[known]), self.labels[known, column], users)
         except UndefinedMetricError as error:
             raise MTBenchError(
                 f"task '{task.name}': {task.primary} is undefined on the validation rows ({error}), and nothing can be "
@@ -64,7 +68,8 @@ class Scorer:
     def values(self, predicted: Predicted) -> dict[str, float]:
         """Return each task's primary metric."""
         return {
-            task.name: self._score(task, column, predicted.values[:, column]) for column, task in enumerate(self.tasks)
+            task.name: self._score(task, column, predicted.values[:, column], predicted.scores[:, column])
+            for column, task in enumerate(self.tasks)
         }
 
     def improvements(self, values: Mapping[str, float]) -> dict[str, float]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     from pytorch_lightning import Callback
 
     from mtbench.data.batches import Batch
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from mtbench.record.form import SeedRun
     from mtbench.training.display import RunDisplay
     from mtbench.training.efficiency import Cost
-    from mtbench.training.scoring import Scorer
+    from mtbench.training.scoring import Predicted, Scorer
 
 
 class Trained(Protocol):
@@ -32,8 +31,8 @@ class Trained(Protocol):
     def summary(self) -> SeedRun:
         """Return how it went."""
 
-    def predict(self, rows: SplitRows) -> np.ndarray:
-        """Return the predictions of a split, (rows, tasks)."""
+    def predict(self, rows: SplitRows) -> Predicted:
+        """Return the predictions of a split."""
 
 
 class ModelTrainer(Protocol):

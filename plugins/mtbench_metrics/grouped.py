@@ -25,6 +25,7 @@ class GroupedMetric(RowMetric):
 
     higher_is_better = True
     grouped = True
+    ranks = True
     limits = (0.0, 1.0)
 
     def blocks(self) -> Iterator[Blocks]:

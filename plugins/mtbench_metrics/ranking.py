@@ -37,6 +37,7 @@ class AUC(RowMetric):
     """
 
     higher_is_better = True
+    ranks = True
     chance = 0.5
     limits = (0.0, 1.0)
 
@@ -75,6 +76,7 @@ class PRAUC(RowMetric):
     """
 
     higher_is_better = True
+    ranks = True
     limits = (0.0, 1.0)
 
     def value(self, preds: Tensor, target: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtbench import Choice, FloatRange, ModelCard, MultiTaskModel
-from mtbench.nn import Dropout, EntireSpace, FeatureEmbedding, StackedLinear, StackedMLP, masked_mean
+from mtbench.nn import Dropout, EntireSpace, FeatureEmbedding, StackedLinear, StackedMLP, masked_mean, widen
 from mtbench_models.config import TowerConfig
 
 if TYPE_CHECKING:
@@ -158,9 +158,16 @@ class AITM(MultiTaskModel):
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return predictions, shape (batch, tasks); conditional probabilities, at most 1, for tasks with ``given``."""
-        log_p = functional.logsigmoid(outputs.float())
-        conditional = (log_p - log_p[:, self.given]).exp().clamp(max=1)
+        conditional = self._compute_log_conditional(outputs).exp().clamp(max=1)
         return torch.where(self.conditional, conditional, super().predict(outputs))
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """Return logits, shape (batch, tasks), and logarithms of conditional probabilities, those above 1 too."""
+        return torch.where(self.conditional, self._compute_log_conditional(outputs), super().score(outputs))
+
+    def _compute_log_conditional(self, outputs: Tensor) -> Tensor:
+        log_p = functional.logsigmoid(widen(outputs))
+        return log_p - log_p[:, self.given]
 
 
 def _find_given(tasks: Sequence[Task]) -> list[int]:

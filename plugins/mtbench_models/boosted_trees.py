@@ -196,11 +196,11 @@ class LightGBM(PerTask):
             "verbosity": -1,
         }
 
-    def predict_task(self, task: Task, predictor: TreePredictor, table: TreeTable) -> np.ndarray:  # noqa: ARG002
-        """Return probabilities, or values."""
-        columns = table.with_means(predictor.means)
-        values: np.ndarray = predictor.booster.predict(columns, num_threads=torch.get_num_threads())
-        return values
+    def score_task(self, task: Task, predictor: TreePredictor, table: TreeTable) -> np.ndarray:  # noqa: ARG002
+        """Return the sums of the trees: log-odds, or values."""
+        columns, threads = table.with_means(predictor.means), torch.get_num_threads()
+        sums: np.ndarray = predictor.booster.predict(columns, raw_score=True, num_threads=threads)
+        return sums
 
     @property
     def parameters(self) -> int:

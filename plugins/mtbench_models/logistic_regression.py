@@ -46,7 +46,7 @@ class LogisticRegression(PerTask):
     def __init__(self, config: Config, data: DataSpec, schema: Schema, seed: int) -> None:
         super().__init__(config, data, schema, seed)
         self.l2 = config.l2
-        self.units: dict[str, tuple[float, float]] = {}
+        self.scale: dict[str, float] = {}
 
     def table(self, rows: Batch) -> sparse.csr_matrix:
         """Return the columns, (rows, columns)."""
@@ -61,17 +61,15 @@ class LogisticRegression(PerTask):
         if task.probability:
             regression = linear_model.LogisticRegression(C=1 / self.l2, solver="newton-cg", tol=1e-5, max_iter=1000)
             return regression.fit(*train)
-        labels = train.labels.astype(np.float64)
-        centre, scale = self.units[task.name] = float(labels.mean()), float(labels.std())
-        return linear_model.Ridge(alpha=self.l2, tol=1e-6).fit(train.table, (labels - centre) / scale)
+        scale = self.scale[task.name] = float(train.labels.std())
+        return linear_model.Ridge(alpha=self.l2, tol=1e-6).fit(train.table, train.labels / scale)
 
-    def predict_task(self, task: Task, predictor: Any, table: sparse.csr_matrix) -> np.ndarray:
-        """Return probabilities, or values on the scale of the labels."""
+    def score_task(self, task: Task, predictor: Any, table: sparse.csr_matrix) -> np.ndarray:
+        """Return log-odds, or values on the scale of the labels."""
         if task.probability:
-            probabilities: np.ndarray = predictor.predict_proba(table)[:, 1]
-            return probabilities
-        centre, scale = self.units[task.name]
-        values: np.ndarray = predictor.predict(table) * scale + centre
+            odds: np.ndarray = predictor.decision_function(table)
+            return odds
+        values: np.ndarray = predictor.predict(table) * self.scale[task.name]
         return values
 
     @property

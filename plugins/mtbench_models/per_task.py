@@ -6,6 +6,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
+from scipy.special import expit
 
 from mtbench import Reference, find_kind
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Labelled(NamedTuple):
-    """Rows that count for a task: a table of features, of any kind, and their labels (rows,)."""
+    """Rows that count for a task: a table of features, of any kind, and their labels (rows,), float64."""
 
     table: Any
     labels: np.ndarray
@@ -33,7 +35,11 @@ def find_id_features(schema: Schema, *columns: str | None) -> list[str]:
 
 
 class PerTask(Reference):
-    """One predictor per task; a task whose training labels are all alike is predicted by them."""
+    """One predictor per task; a task whose training labels are all alike is predicted by them.
+
+    Where single precision cannot hold the labels, those of tasks that predict no probability are given as distances
+    from the constant prediction: libraries that compute in it would lose what tells large labels apart.
+    """
 
     @abstractmethod
     def table(self, rows: Batch) -> Any:
@@ -44,28 +50,42 @@ class PerTask(Reference):
         """Return a predictor; the training labels are of more than one value."""
 
     @abstractmethod
-    def predict_task(self, task: Task, predictor: Any, table: Any) -> np.ndarray:
-        """Return predictions, (rows,)."""
+    def score_task(self, task: Task, predictor: Any, table: Any) -> np.ndarray:
+        """Return log-odds, or what is predicted in the unit of the labels that were given, (rows,)."""
 
     def fit(self, train: Batch, valid: Batch) -> None:
         """Fit each task on the rows that count for it."""
-        self.constant = [label_mean(train, column, self.data) for column in range(self.data.num_tasks)]
+        tasks = self.data.tasks
+        self.constant = [label_mean(train, column, self.data) for column in range(len(tasks))]
+        wide = train.labels.dtype == torch.float64
+        self.origin = [
+            mean if wide and not task.probability else 0.0 for task, mean in zip(tasks, self.constant, strict=True)
+        ]
         tables = self.table(train), self.table(valid)
         self.predictors: list[Any] = []
-        for column, task in enumerate(self.data.tasks):
-            parts = [_select_counting(table, rows, column) for table, rows in zip(tables, (train, valid), strict=True)]
+        for column, task in enumerate(tasks):
+            parts = [
+                _select_counting(table, rows, column, self.origin[column])
+                for table, rows in zip(tables, (train, valid), strict=True)
+            ]
             alike = len(np.unique(parts[0].labels)) <= 1
             self.predictors.append(None if alike else self.fit_task(task, *parts))
 
     def predict(self, rows: Batch) -> np.ndarray:
         """Return predictions, (rows, tasks)."""
+        return self.predict_with_scores(rows)[0]
+
+    def predict_with_scores(self, rows: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and scores, (rows, tasks) each."""
         table = self.table(rows)
-        return np.column_stack([
-            np.full(len(rows), constant) if predictor is None else self.predict_task(task, predictor, table)
-            for task, predictor, constant in zip(self.data.tasks, self.predictors, self.constant, strict=True)
-        ])  # fmt: skip
+        predictions, scores = np.tile(self.constant, (len(rows), 1)), np.full((len(rows), self.data.num_tasks), np.nan)
+        for column, (task, predictor) in enumerate(zip(self.data.tasks, self.predictors, strict=True)):
+            if predictor is not None:
+                own = scores[:, column] = self.score_task(task, predictor, table)
+                predictions[:, column] = expit(own) if task.probability else self.origin[column] + own
+        return predictions, scores
 
 
-def _select_counting(table: Any, rows: Batch, column: int) -> Labelled:
+def _select_counting(table: Any, rows: Batch, column: int, origin: float) -> Labelled:
     known = rows.mask[:, column].numpy() > 0
-    return Labelled(table[known], rows.labels[:, column].numpy()[known])
+    return Labelled(table[known], rows.labels[:, column].double().numpy()[known] - origin)

@@ -227,12 +227,12 @@ def test_a_column_without_numbers_is_refused(column):
 )
 def test_labels_of_every_type(column):
     found = encode.labels(column, Task(name="click"))
-    np.testing.assert_array_equal(found, np.array([1, 0, np.nan], np.float32), strict=True)
+    np.testing.assert_array_equal(found, np.array([1, 0, np.nan]), strict=True)
 
 
 def test_labels_of_a_regression_task_are_any_finite_number():
     task = Task(name="seconds", kind="regression", column="t")
-    assert encode.labels(pa.array([-2.5, 1e9]), task).tolist() == [-2.5, 1e9]
+    assert encode.labels(pa.array([-2.5, 1_600_000_001, 0.1]), task).tolist() == [-2.5, 1_600_000_001, 0.1]
     for wrong in (math.inf, 1e300):
         with pytest.raises(MTBenchError, match=r"task 'seconds': column 't', row 2: .* is not a finite number"):
             encode.labels(pa.array([1.0, wrong]), task)

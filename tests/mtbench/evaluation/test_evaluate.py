@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 import torchmetrics
-from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
+from sklearn.metrics import log_loss, mean_squared_error, r2_score, roc_auc_score, root_mean_squared_error
 from torchmetrics.classification import BinaryAUROC
 
 from mtbench.errors import MTBenchError
@@ -150,6 +150,15 @@ def test_metrics_of_torchmetrics_serve_as_plugins():
     assert (kinds(foreign), takes_groups(foreign), best(foreign), version(foreign)) == (("binary",), False, 1.0, 1)
     assert score(foreign, preds, target, data["user"]) == pytest.approx(roc_auc_score(target, preds), abs=1e-6)
     assert best(torchmetrics.MeanSquaredError) == 0.0
+
+
+def test_metrics_of_torchmetrics_sum_large_labels_in_double_precision():
+    rng = np.random.default_rng(0)
+    minutes = 1e6 + rng.integers(0, 83, 500)
+    guesses = minutes + rng.normal(0, 5, 500)
+    for cls, oracle in ((torchmetrics.R2Score, r2_score), (torchmetrics.MeanSquaredError, mean_squared_error)):
+        foreign = type(cls.__name__, (cls,), {"kinds": ("regression",)})()
+        assert score(foreign, guesses, minutes) == pytest.approx(oracle(minutes, guesses), rel=1e-5)
 
 
 def test_first_party_metrics_say_what_they_are():

@@ -29,7 +29,8 @@ def example(seed=3, split="test", *, users=True, domains=False, count=5):
         split,
         ["click", "buy"],
         np.arange(count) * 10,
-        prediction=rng.random((count, 2), np.float32),
+        prediction=rng.random((count, 2)),
+        score=np.where(np.arange(count)[:, None] % 3, rng.normal(size=(count, 2)), np.nan),
         label=rng.integers(0, 2, (count, 2)).astype(np.float32),
         mask=np.array([[1, i % 2] for i in range(count)], np.float32).reshape(count, 2),
         user=np.arange(count) // 2 if users else None,
@@ -41,7 +42,7 @@ def example(seed=3, split="test", *, users=True, domains=False, count=5):
 def test_a_line_for_every_task_and_row_that_counts(mask, users, domains):
     mask = np.array(mask, np.float32).reshape(-1, 3)
     count = len(mask)
-    prediction = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    prediction = 2**24 + np.arange(count * 3, dtype=float).reshape(count, 3)
     rows, group = np.arange(count) + 100, np.arange(count) + 1000
     made = predictions.make_table(
         7,
@@ -50,6 +51,7 @@ def test_a_line_for_every_task_and_row_that_counts(mask, users, domains):
         rows,
         prediction=prediction,
         label=-prediction,
+        score=np.where(prediction % 4, 3 * prediction, np.array([np.nan, np.inf, -np.inf])),
         mask=mask,
         user=group if users else None,
         domain=texts([f"tab {i % 3}" for i in range(count)]) if domains else None,
@@ -60,8 +62,9 @@ def test_a_line_for_every_task_and_row_that_counts(mask, users, domains):
             "split": "valid",
             "task": task,
             "row": 100 + i,
-            "prediction": float(3 * i + t),
-            "label": -float(3 * i + t),
+            "prediction": 2.0**24 + 3 * i + t,
+            "score": 3 * (2.0**24 + 3 * i + t) if (3 * i + t) % 4 else None,
+            "label": -(2.0**24 + 3 * i + t),
             "user": 1000 + i if users else None,
             "domain": f"tab {i % 3}" if domains else None,
         }
@@ -95,7 +98,7 @@ def test_a_file_of_version_1_is_read_as_one_of_today_and_stays_as_it_is():
     found = predictions.read(path)
     assert found.schema.equals(predictions.SCHEMA)
     written = [
-        (seed, split, task, first + row, predicted + seed / 8, label, user, None)
+        (seed, split, task, first + row, predicted + seed / 8, None, label, user, None)
         for seed in (0, 1)
         for split, first in (("valid", 10), ("test", 20))
         for task, row, predicted, label, user in (
@@ -161,6 +164,10 @@ def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="one entry per row"):
         predictions.make_table(
             0, "test", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones, domain=texts(["x"] * 4)
+        )
+    with pytest.raises(ValueError, match=r"score must have shape \(3, 2\)"):
+        predictions.make_table(
+            0, "test", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones, score=ones[:, :1]
         )
     with pytest.raises(ValueError, match="not 'train'"):
         predictions.make_table(0, "train", ["a", "b"], np.arange(3), prediction=ones, label=ones, mask=ones)

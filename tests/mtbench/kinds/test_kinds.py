@@ -221,3 +221,38 @@ def test_logits_of_half_precision_are_computed_with_in_single():
 
 def test_what_is_learned_is_in_the_state_and_what_is_fitted_is_not():
     assert list(targets(*KINDS).state_dict()) == ["groups.2.steps"]
+
+
+def test_large_labels_are_learned_as_small_ones_are():
+    """Near numbers far from 0 are centred in double precision: losses and gradients stay what they were."""
+    for kind, base in (("regression", 1.6e9), ("ordinal", 10_000_000)):
+        small = np.array([1.0, 2, 2, 4, 5, 1, 4])
+        near, far = targets(kind, labels={kind: small}), targets(kind, labels={kind: base + small})
+        found = []
+        for learner, shift in ((near, 0), (far, base)):
+            logits = torch.linspace(-2, 2, len(small)).unsqueeze(1).requires_grad_()
+            loss = learner.loss(logits, torch.from_numpy(shift + small).unsqueeze(1))
+            loss.sum().backward()
+            assert loss.dtype == torch.float32
+            found.append((loss, logits.grad, learner.predict(logits) - shift))
+        for of_near, of_far in zip(*found, strict=True):
+            torch.testing.assert_close(of_far, of_near, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [10.0, 2.0**24, 2.0**31])
+def test_the_deviance_of_large_counts_keeps_its_digits(mean):
+    labels = np.random.default_rng(0).poisson(mean, 200).astype(float)
+    learner = targets("count", labels={"count": labels})
+    logits = np.float32(np.log(labels / labels.mean() + 1e-9)) + np.float32(1e-4)
+    rates = np.exp(logits.astype(float)) * labels.mean()
+    expected = poisson.logpmf(labels, labels) - poisson.logpmf(labels, rates)
+    dispersion = max(labels.var() / labels.mean(), 1.0)
+    found = learner.loss(torch.from_numpy(logits)[:, None], torch.from_numpy(labels)[:, None])[:, 0]
+    torch.testing.assert_close(found.double(), torch.from_numpy(expected / dispersion), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(learner.predict(torch.from_numpy(logits)[:, None])[:, 0], rates, rtol=1e-12)
+
+
+@given(LOGITS)
+def test_scores_are_the_logits(logits):
+    logits = torch.tensor(logits)[:, None].expand(-1, 4)
+    assert torch.equal(targets(*KINDS).score(logits), logits.double())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mtbench.nn import StackedLinear, masked_mean, mix
 from mtbench.schema import Component
@@ -151,6 +152,11 @@ class PredictsLogits(SharedBottom):
         return outputs
 
 
+class RanksBackwards(SharedBottom):
+    def score(self, outputs):
+        return -super().score(outputs)
+
+
 class InsistsOnPrecision(SharedBottom):
     def forward(self, batch):
         logits = super().forward(batch)
@@ -171,6 +177,11 @@ class TakesUnknownForNegative(SharedBottom):
     def loss(self, outputs, batch):
         error = (outputs - batch.labels).square()
         return masked_mean(error, torch.ones_like(batch.mask))
+
+
+class InsistsOnSingleLabels(SharedBottom):
+    def loss(self, outputs, batch):
+        return masked_mean(functional.huber_loss(outputs, batch.labels, reduction="none"), batch.mask)
 
 
 class AttendsToOneAtATime(Reader):
@@ -206,6 +217,7 @@ BROKEN = [
     (TwoTasksAtLeast, "gives_finite_logits_for_any_number_of_tasks", "a logit is not finite with 1 tasks"),
     (OneLossForAll, "gives_finite_logits_for_any_number_of_tasks", "loss() must return shape (1,), not ()"),
     (PredictsLogits, "predicts_probabilities_for_binary_tasks", "is no probability"),
+    (RanksBackwards, "scores_rise_with_predictions", "scores of task 'click' rank otherwise than predictions"),
     (NormalisesOneRow, "takes_a_batch_of_one_row", "one row is not finite (training: True)"),
     (DividesByZero, "takes_rows_of_which_nothing_is_known", "a logit that is not finite (training: True)"),
     (AttendsToNothing, "takes_rows_of_which_nothing_is_known", "a logit that is not finite (training: True)"),
@@ -222,6 +234,7 @@ BROKEN = [
     (LeavesAnInput, "uses_every_input", "'recent' changes no logit"),
     (DividesByTheCount, "takes_a_batch_without_labels_of_a_task", "labels of task 'click': a loss is not finite"),
     (TakesUnknownForNegative, "learns_from_known_labels_alone", "depends on labels that are masked"),
+    (InsistsOnSingleLabels, "takes_labels_in_double_precision", "Found dtype Double but expected Float"),
     (KeepsStateAside, "survives_a_checkpoint", "predicts otherwise"),
     (LearnsNothing, "learns", "'click' is not learnt"),
     (LearnsRowsByHeart, "learns", "'click' is not learnt"),

@@ -101,11 +101,26 @@ def test_tasks_learn_at_all_impressions_and_predict_where_the_given_is_positive(
     p = logits[0].double().sigmoid()
     conditional = torch.stack([p[0], p[1] / p[0], p[2] / p[1]])
     predictions, fit = model.predict(logits), model.data.targets[3]
-    torch.testing.assert_close(predictions[0, :3].double(), conditional, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(predictions[:, 3], logits[:, 3] * fit["scale"] + fit["centre"])
+    torch.testing.assert_close(predictions[0, :3], conditional, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(predictions[:, 3], logits[:, 3].double() * fit["scale"] + fit["centre"])
     same = build(ESMM)
     products = torch.cat([conditional.logit(), torch.tensor([0.3])]).float().expand(len(batch), -1)
     torch.testing.assert_close(model.loss(logits, batch), same.loss(products, batch), rtol=1e-4, atol=1e-5)
+
+
+def test_conditional_probabilities_that_are_1_to_the_last_digit_are_ranked():
+    """Also those above 1, of a funnel in the wrong order: there p(click) alone tells rows apart."""
+    model = build(AITM)
+    rise = torch.linspace(30, 290, 100)
+    same = torch.full_like(rise, 300.0)
+    for click, cart in ((same, rise), (rise.flip(0), same)):
+        logits = torch.stack([click, cart, cart, same], 1)
+        scores = model.score(logits)
+        assert (scores[:, 1].diff() > 0).all()
+        assert torch.equal(scores[:, 0], click.double())
+        predictions = model.predict(logits)[:, 1]
+        assert (predictions.diff() >= 0).all()
+        assert (predictions == 1).sum() > 10
 
 
 def test_predictions_of_a_funnel_in_the_wrong_order_stay_probabilities():

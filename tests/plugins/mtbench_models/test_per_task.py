@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from mtbench.data.batches import Batch
 from mtbench.schema import DataSpec, Feature, Schema, Settings, Task
@@ -22,17 +24,17 @@ def batch(labels=LABELS, mask=MASK):
 
 
 class Seen(PerTask):
-    """Keeps what it is fitted with, and predicts ten times the table."""
+    """Keeps what it is fitted with, and scores ten times the table."""
 
     Config = Settings
 
     def table(self, rows):
-        return rows.numeric.numpy()
+        return rows.numeric.double().numpy()
 
     def fit_task(self, task, train, valid):
         return task.name, train, valid
 
-    def predict_task(self, task, predictor, table):
+    def score_task(self, task, predictor, table):
         assert predictor[0] == task.name
         return 10 * table[:, 0]
 
@@ -55,10 +57,22 @@ def test_each_task_is_fitted_on_the_rows_that_count_for_it(fitted):
 
 
 def test_a_task_whose_labels_are_all_alike_is_predicted_by_them(fitted):
-    predictions = fitted.predict(batch())
+    predictions, scores = fitted.predict_with_scores(batch())
     assert predictions[:, 2].tolist() == [0, 0, 0, 0]
+    assert np.isnan(scores[:, 2]).all()
     for column in (0, 1, 3):
-        assert predictions[:, column].tolist() == [0, 10, 20, 30]
+        assert scores[:, column].tolist() == [0, 10, 20, 30]
+        np.testing.assert_array_equal(predictions[:, column], scores[:, 3] if column == 3 else expit(scores[:, 0]))
+    np.testing.assert_array_equal(fitted.predict(batch()), predictions)
+
+
+def test_labels_that_single_precision_cannot_hold_are_given_from_their_mean():
+    model, far = Seen(Settings(), DATA, SCHEMA, 0), LABELS.double() + torch.tensor([0, 0, 0, 1.6e9])
+    model.fit(batch(far), batch(far[:2] + 1, MASK[:2]))
+    click, _, _, stay = model.predictors
+    assert click[1].labels.tolist() == [1, 0, 1, 1]
+    assert (stay[1].labels.tolist(), stay[2].labels.tolist()) == ([1, -1, 0], [2])
+    assert model.predict(batch(far))[:, 3].tolist() == [1.6e9 + 3 + value for value in (0, 10, 20, 30)]
 
 
 @pytest.mark.parametrize(("column", "mean"), [(0, 0.75), (1, 0.5), (2, 0.0), (3, 3.0)])

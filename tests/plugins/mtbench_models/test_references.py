@@ -177,7 +177,9 @@ def test_lightgbm_equals_the_library_called_by_hand():
         parameters, rows, 400, valid_sets=[lightgbm.Dataset(z[judged], truth, reference=rows)], callbacks=[stop]
     )
     assert booster.best_iteration < 390
-    np.testing.assert_array_equal(model.predict(VALID)[:, 0], booster.predict(z))
+    predictions, scores = model.predict_with_scores(VALID)
+    np.testing.assert_allclose(predictions[:, 0], booster.predict(z), rtol=1e-12)
+    np.testing.assert_array_equal(scores[:, 0], booster.predict(z, raw_score=True))
     trees = booster.trees_to_dataframe()
     own = trees[trees.tree_index < booster.best_iteration]
     assert model.predictors[0].size == len(own)
