@@ -74,10 +74,8 @@ def read_history(study: ModelStudy) -> History:
     with study.expect_untouched():
         space = study.made_of["space"]
         outcomes = [_make_outcome(slot, trial) for slot, trial in sorted(slots.used.items())]
-        if space and (
-            bare := [outcome.slot for outcome in outcomes if outcome.score is not None and not outcome.params]
-        ):
-            raise ValueError(f"the trial of slot {bare[0] + 1} has a score and no settings")
+        if space and any(outcome.score is not None and not outcome.params for outcome in outcomes):
+            raise ValueError("a trial has a score and no settings")
     return History(study.label, study.sweep.trials, space, outcomes, len(slots.running))
 
 

@@ -242,7 +242,7 @@ def _cast(cells: pa.Array, kind: pa.DataType, what: str) -> pa.Array:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string))
 
 
 def _is_list(kind: pa.DataType) -> bool:

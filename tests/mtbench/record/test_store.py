@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mtbench.errors import MTBenchError
-from mtbench.files import hash_json, write_atomically
+from mtbench.files import hash_json
 from mtbench.record import store
 from mtbench.record.form import Recipe, Record, name_file
 
@@ -167,20 +167,6 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path, make_record, value):
     path.write_bytes(path.read_bytes().replace(b"0.74", json.dumps(value).encode()))
     with pytest.raises(MTBenchError, match="not a record"):
         store.read(path)
-
-
-def test_an_interrupted_write_leaves_nothing_and_spares_what_was_there(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("earlier")
-
-    def full(part):
-        part.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, full)
-    assert path.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_killed_write_leaves_no_record(tmp_path, make_record):

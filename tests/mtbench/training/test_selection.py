@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from mtbench.experiment import Training
 from mtbench.schema import Task
+from mtbench.training import checkpoint
 from mtbench.training.selection import LAST, Selection
 
 TASKS = (Task(name="click"), Task(name="buy"))
@@ -64,7 +64,8 @@ def test_a_history_is_taken_up_from_the_last_checkpoint(begin, tmp_path):
     selection.statistics = {"entropy": [0.1, 0.2, 0.3, 0.4]}
     fresh = Selection(tmp_path, TASKS, Training())
     assert not fresh.restore()
-    torch.save({"callbacks": {selection.state_key: selection.state_dict()}}, tmp_path / LAST)
+    checkpoint.save({"callbacks": {selection.state_key: selection.state_dict()}}, tmp_path / LAST)
+    checkpoint.save({}, tmp_path / "best.pt")
     assert fresh.restore()
     assert fresh.summary() == selection.summary()
     assert fresh.scores() == selection.scores()
