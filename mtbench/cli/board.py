@@ -22,7 +22,11 @@ app = typer.Typer(help="Admit records to a leaderboard, verify them, make its si
 
 BOARD = Path("leaderboard/records")
 
-RecordArgument = Annotated[Path, typer.Argument(help="File of a record.")]
+RECORDS = Path("records")
+
+RecordArgument = Annotated[
+    str, typer.Argument(help="File of a record; or a model, row or beginning of a name in the folder 'records'.")
+]
 BoardOption = Annotated[Path, typer.Option("--records", help="The board's folder of records.")]
 RecordsOption = Annotated[Path, typer.Option(help="Folder of records.")]
 OutOption = Annotated[
@@ -31,7 +35,7 @@ OutOption = Annotated[
 
 
 @app.command()
-def build(records: RecordsOption = Path("records"), out: OutOption = None) -> None:
+def build(records: RecordsOption = RECORDS, out: OutOption = None) -> None:
     """Build the site: static pages that need no network and no JavaScript."""
     from mtbench.board import page  # noqa: PLC0415
 
@@ -40,7 +44,7 @@ def build(records: RecordsOption = Path("records"), out: OutOption = None) -> No
 
 @app.command()
 def serve(
-    records: RecordsOption = Path("records"),
+    records: RecordsOption = RECORDS,
     out: OutOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 8000,
 ) -> None:
@@ -67,10 +71,11 @@ def add(record: RecordArgument, *, records: BoardOption = BOARD, plugin: PluginO
     """Inspect a record, with the predictions beside it, and put it among a board's; without any it is claimed."""
     use_plugins(plugin)
     from mtbench.board import admission  # noqa: PLC0415
+    from mtbench.cli.naming import find_record  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
 
     registry = Registry.load()
-    inspection = admission.inspect(record, registry, admission.read_groups(records))
+    inspection = admission.inspect(find_record(record, RECORDS).path, registry, admission.read_groups(records))
     for note in inspection.notes:
         typer.echo(f"note: {note}", err=True)
     path = admission.add(inspection, records, registry)
@@ -88,19 +93,20 @@ def submit(
     """Inspect a record with its predictions, and pack it for a pull request."""
     use_plugins(plugin)
     from mtbench.board import admission, submission  # noqa: PLC0415
+    from mtbench.cli.naming import find_record  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
 
-    registry = Registry.load()
-    inspection = admission.inspect(record, registry, admission.read_groups(records))
+    registry, source = Registry.load(), find_record(record, RECORDS).path
+    inspection = admission.inspect(source, registry, admission.read_groups(records))
     if inspection.check is None:
         raise MTBenchError(
-            f"{record}: there are no predictions beside it; submit from the folder that the run wrote them to"
+            f"{source}: there are no predictions beside it; submit from the folder that the run wrote them to"
         )
     path = submission.pack(inspection, registry, out)
     typer.echo(path)
     typer.echo(
         f"Unpack it in {records.parent} of a checkout, run `mtbench board check` there, and open a pull request. "
-        f"Keep {record.with_suffix('.parquet').name}: whoever asks for it can check every number.",
+        f"Keep {source.with_suffix('.parquet').name}: whoever asks for it can check every number.",
         err=True,
     )
 
@@ -133,14 +139,17 @@ def verify(
 ) -> None:
     """Train a seed of a record again, from the record alone, and compare every value. Its badge becomes re-run."""
     use_plugins(plugin)
+    from mtbench.cli.naming import find_record  # noqa: PLC0415
+
+    path = find_record(record, RECORDS).path
     if rebuild:
         options = ["--tolerance", str(tolerance), *(["--seed", str(seed)] if seed is not None else [])]
-        raise typer.Exit(_verify_elsewhere(record, options))
+        raise typer.Exit(_verify_elsewhere(path, options))
     from mtbench.board import checks  # noqa: PLC0415
     from mtbench.board.verify import verify as run_again  # noqa: PLC0415
     from mtbench.registry import Registry  # noqa: PLC0415
 
-    verification, check = run_again(record, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
+    verification, check = run_again(path, Registry.load(), seed=seed, tolerance=tolerance, progress=True)
     for line in verification.differences:
         typer.echo(f"differs: {line}", err=True)
     stdout().print(_tabulate(verification))
@@ -148,12 +157,10 @@ def verify(
     if not verification.passed:
         worst = verification.worst
         raise MTBenchError(
-            f"{record}: seed {verification.seed} gives other values: {worst.task} {worst.metric} on {worst.split} is "
+            f"{path}: seed {verification.seed} gives other values: {worst.task} {worst.metric} on {worst.split} is "
             f"{worst.recorded} in the record and {worst.again} now; it had to be the same {allowed}"
         )
-    typer.echo(
-        f"{record}: seed {verification.seed} is the same {allowed}; noted in {checks.write(check, record.parent)}"
-    )
+    typer.echo(f"{path}: seed {verification.seed} is the same {allowed}; noted in {checks.write(check, path.parent)}")
 
 
 def _verify_elsewhere(path: Path, options: Sequence[str]) -> int:

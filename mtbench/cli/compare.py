@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtbench.cli.naming import find_record
 from mtbench.cli.options import JsonOption, PluginOption, print_json, stdout, table, use_plugins
 from mtbench.errors import MTBenchError
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from mtbench.record.form import Record
     from mtbench.record.store import Written
     from mtbench.registry import Registry
-
-SHORT = 8
 
 
 def compare(
@@ -41,7 +40,7 @@ def compare(
         case []:
             _fill(records, Registry.load(), as_json=as_json)
         case [first, second]:
-            _compare(_find(first, records), _find(second, records), Registry.load(), as_json=as_json)
+            _compare(find_record(first, records), find_record(second, records), Registry.load(), as_json=as_json)
         case names:
             raise MTBenchError(f"mtbench compare takes two records, or none to resample a folder, not {len(names)}")
 
@@ -65,36 +64,6 @@ def _fill(records: Path, registry: Registry, *, as_json: bool) -> None:
     )
     for stem, reason in filled.lacking.items():
         console.print(f"{stem}: {reason}", soft_wrap=True)
-
-
-def _find(text: str, records: Path) -> Written:
-    """Return the record of a file, or the one in the folder whose name begins so, or that is of this model or row."""
-    from mtbench.board.groups import group_records  # noqa: PLC0415
-    from mtbench.board.labels import label_rows  # noqa: PLC0415
-    from mtbench.record.store import Written, read, read_all  # noqa: PLC0415
-
-    path = Path(text)
-    if path.is_file():
-        return Written(read(path), path)
-    if paths := [path for path in sorted(records.glob("*.json")) if path.name.startswith(text)]:
-        matching = {path.stem: Written(read(path), path) for path in paths}
-    else:
-        rows = [
-            (label, one)
-            for group in group_records(read_all(records)[0])
-            for label, one in zip(label_rows(group.records), group.written, strict=True)
-        ]
-        labelled = [row for row in rows if row[0] == text] or [
-            row for row in rows if row[1].record.recipe.model.name == text
-        ]
-        matching = {f"'{label}' ({one.path.stem[:SHORT]})": one for label, one in labelled}
-    if len(matching) != 1:
-        what = f"{len(matching)} records are meant: {', '.join(matching)}" if matching else "no record is meant"
-        raise MTBenchError(
-            f"'{text}' is no file, and in {records} {what} by it; give a path, a model, a row of the table, or the "
-            "beginning of a name"
-        )
-    return next(iter(matching.values()))
 
 
 def _compare(first: Written, second: Written, registry: Registry, *, as_json: bool) -> None:
