@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.data import cache, encode, splits
+from mtbench.data import cache, encode, splits, times
 from mtbench.data.scratch import BLOCK, Scratch, read_ahead
 from mtbench.errors import MTBenchError, suggest
 
@@ -137,7 +137,12 @@ class Raw:
 
     def _read_time(self, block: pa.Table, column: str) -> None:
         self._refuse_missing("time", column, block)
-        self._append("time", _parse_time(self.name, column, block[column]))
+        try:
+            time = times.parse(block[column])
+        except times.Unfit as unfit:
+            place = "" if unfit.row is None else f", row {self.rows + unfit.row + 1}:"
+            raise MTBenchError(f"dataset '{self.name}': column '{column}'{place} {unfit}") from None
+        self._append("time", time)
 
     def _read_split(self, block: pa.Table, column: str) -> None:
         self._append("split", splits.parse_official(block[column].cast(pa.string()).to_numpy(), self.rows))
@@ -244,17 +249,3 @@ def _check_columns(name: str, schema: Schema, columns: pa.Schema) -> None:
                 f"dataset '{name}': column '{column}' holds {columns.field(column).type}, which is no text; remove it "
                 "from the texts, or join its values"
             )
-
-
-def _parse_time(name: str, column: str, values: pa.ChunkedArray) -> np.ndarray:
-    """Return the times as numbers in whatever unit they have; only their order counts."""
-    if pa.types.is_temporal(values.type):
-        values = values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())  # noqa: PLR2004
-    elif pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        raise MTBenchError(
-            f"dataset '{name}': column '{column}' holds {values.type}; a time must be a number or a timestamp"
-        )
-    time: np.ndarray = values.to_numpy()
-    return time
