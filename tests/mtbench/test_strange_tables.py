@@ -75,7 +75,7 @@ SMALL = {
     "history_length": 4, "user_clusters": 3, "item_clusters": 3, "neighbors": 3, "levels": 1, "subnetworks": 2,
 }  # fmt: skip
 WORDS = [
-    "", " ", "\u00e9", "e\u0301", "\u202eabc", "\U0001f469\u200d\U0001f467", "\ufdfa", "\u0130", "\u00df", "line\nbreak",
+    "", " ", "\u00e9", "e\u0301", "\u202eabc", "\U0001f469\u200d\U0001f467", "\ufdfa", "\u0130", "\u00df", "two\nlines",
     'say "x, y"', "None", "nan", "\ufeff", "-0", "1e5", "a" * 3000, "\u2028", "true", "NULL", "#", "'", "\t",
 ]  # fmt: skip
 
