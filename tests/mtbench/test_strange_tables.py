@@ -388,6 +388,16 @@ def choose(number):
     return [pairs[number % len(pairs)]], [MODELS[(first + at) % len(MODELS)] for at in range(AT_ONCE)]
 
 
+@pytest.fixture(autouse=True)
+def _crashes_are_raised(monkeypatch):
+    def describe(error):
+        if isinstance(error, MTBenchError):
+            return str(error)
+        raise error
+
+    monkeypatch.setattr("mtbench.training.failures.describe_crash", describe)
+
+
 @pytest.mark.parametrize("number", range(TABLES))
 def test_a_strange_table_gives_finite_metrics_or_a_clear_message(number, tmp_path):
     pairs, models = choose(number)

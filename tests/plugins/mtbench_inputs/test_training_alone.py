@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mtbench.inputs.interactions import collect_interactions, collect_rows
-from mtbench.schema import Split
+from mtbench.schema import Feature, Split
 from mtbench.testing.inputs import TASKS, Generated, InMemory, generate_table
 from mtbench_inputs.full_graph import FullGraph, FullGraphConfig
 from mtbench_inputs.macro_graph import MacroGraph, MacroGraphConfig
@@ -43,7 +43,7 @@ def visits(rng, timed):
     elif timed == "mixed":
         table["time"] = rng.permutation(ROWS) // 2
     table.loc[rng.random(ROWS) < 0.8, "title"] = None  # so that some items have a text in held-out rows alone
-    return table
+    return table.assign(price=rng.normal(size=ROWS), tags=[[int(tag)] for tag in rng.integers(5, size=ROWS)])
 
 
 def change(table, part, rng):
@@ -55,6 +55,8 @@ def change(table, part, rng):
         "club": rng.integers(9, size=len(rows)),
         "shelf": rng.integers(9, size=len(rows)),
         "title": [f"new {number}" for number in rng.integers(99, size=len(rows))],
+        "price": np.where(rng.random(len(rows)) < 0.5, np.nan, 1e9),
+        "tags": [[int(tag)] * 3 for tag in rng.integers(99, size=len(rows))],
     })  # fmt: skip
     if "time" in table:
         drawn["time"] = table["time"].to_numpy()[rows] + rng.integers(1000, 10**6)
@@ -62,12 +64,16 @@ def change(table, part, rng):
     for task in TASKS:
         drawn[task] = rng.integers(2, size=len(rows))
     for column in drawn:
-        changed.loc[rows, column] = drawn[column].to_numpy()
+        values = changed[column].to_numpy().astype(drawn[column].to_numpy().dtype)
+        values[rows] = drawn[column]
+        changed[column] = values
     return changed
 
 
 def prepare(table):
-    schema = Generated(table).schema().model_copy(update={"split": "part"})
+    schema = Generated(table).schema()
+    more = (Feature(name="price", kind="numeric"), Feature(name="tags", kind="multi", of="item"))
+    schema = schema.model_copy(update={"split": "part", "features": (*schema.features, *more)})
     return InMemory(table, schema).prepare(Split(by="official"))
 
 
@@ -103,6 +109,20 @@ def test_what_rows_are_given_depends_on_no_row_of_a_later_part(tmp_path, name, t
         after = give(INPUTS[name], again, tmp_path / f"{which}-after", rows)
         differing = [part for part, values in before.items() if not torch.equal(values, after[part])]
         assert not differing, which
+
+
+@pytest.mark.parametrize("timed", ["in order", "mixed", "no time"])
+def test_codes_scales_and_constants_are_learned_from_training_rows_alone(timed):
+    rng = np.random.default_rng(5)
+    table = visits(rng, timed)
+    columns, again = prepare(table), prepare(change(change(table, "test", rng), "valid", rng))
+    assert columns.spec == again.spec
+    assert columns.constants() == again.constants()
+    before, after = columns.train.whole(), again.train.whole()
+    for name in ("rows", "categorical", "numeric", "labels", "mask"):
+        assert torch.equal(getattr(before, name), getattr(after, name)), name
+    for one, other in zip(before.multi["tags"], after.multi["tags"], strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_rows_that_changed_are_given_something_else(tmp_path):
