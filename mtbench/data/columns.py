@@ -141,7 +141,8 @@ class Columns:
         """Return the number of each row's ``user`` or ``item``, int64. Raises MTBenchError where there are none."""
         if f"{node}s" not in self.meta:
             raise MTBenchError(
-                f"dataset '{self.meta['dataset']}' has no {node}s, which an input of this experiment is made from"
+                f"dataset '{self.meta['dataset']}' has no {node}s, which an input of this experiment is made from; "
+                f"name the column of the {node}s, or leave out the input or the model that asks for it"
             )
         return self._read(node)
 
