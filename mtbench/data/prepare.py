@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 8
+RECIPE = 9
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
