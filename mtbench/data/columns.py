@@ -141,13 +141,18 @@ class Columns:
         """Return the number of each row's ``user`` or ``item``, int64. Raises MTBenchError where there are none."""
         if f"{node}s" not in self.meta:
             raise MTBenchError(
-                f"dataset '{self.meta['dataset']}' has no {node}s, which an input of this experiment is made from"
+                f"dataset '{self.meta['dataset']}' has no {node}s, which an input of this experiment is made from; "
+                f"name the column of the {node}s, or leave out the input or the model that asks for it"
             )
         return self._read(node)
 
     def time(self) -> np.ndarray:
-        """Return the time of each row; a seeded order where the data have none."""
+        """Return the time of each row, int64 or float64; a seeded order where the data have none."""
         return self._read("time")
+
+    def part(self) -> np.ndarray:
+        """Return the part of each row, int8: 0 for training and warm-up, 1 for validation, 2 for test."""
+        return np.repeat(np.array([0, 1, 2, 0], np.int8), [*self.counts.values()])
 
     def chunk(self) -> np.ndarray:
         """Return the point-in-time chunk of each row."""
@@ -164,7 +169,18 @@ class Columns:
         return self._read("earlier-user"), self._read("earlier-item"), self._read("earlier-positive")
 
     def text(self, column: str) -> pa.ChunkedArray:
-        """Return a text of each item by its number, null where unknown. Raises MTBenchError for a column without."""
+        """Return a text of each item by its number, null where unknown. Raises MTBenchError for a column without.
+
+        It is the first that training or warm-up rows have; where they have none that of validation rows, else of test.
+        """
+        return self._read_text(column, "text")
+
+    def text_part(self, column: str) -> np.ndarray:
+        """Return which part each item's text is from, as :meth:`part` says it: rows of earlier parts do not know it."""
+        part: np.ndarray = self._read_text(column, "part").to_numpy()
+        return part
+
+    def _read_text(self, column: str, what: str) -> pa.ChunkedArray:
         texts = self.schema.texts
         if column not in texts:
             raise MTBenchError(
@@ -172,7 +188,7 @@ class Columns:
                 f"its texts are: {', '.join(texts) or 'none'}"
             )
         with reading():
-            return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")["text"]
+            return pq.read_table(self.folder / f"text-{texts.index(column)}.parquet")[what]
 
     def users(self, rows: EncodedRows) -> np.ndarray | None:
         """Return the number of each row's user, or None where the dataset has no users."""

@@ -77,7 +77,8 @@ class Dataset(ABC, Generic[C_co]):
     def reachable(self, table: pa.Table, chunk: np.ndarray) -> Mapping[str, np.ndarray]:  # noqa: ARG002
         """Return, per task, each row's best prediction from what earlier chunks reveal; empty where nobody knows it.
 
-        ``chunk`` numbers the point-in-time chunk of each row: rows in chunk c see labels of chunks before c alone.
+        ``chunk`` numbers the point-in-time chunk of each row: rows in chunk c see labels of chunks before c alone. A
+        row that has ``~c``, that is -1 - c, sees the same and is seen by none: it is held out from among training rows.
         Only generated data can know this, and it is not asked of a table that comes by a reader.
         """
         return {}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mtbench.data.dataset import Dataset
     from mtbench.schema import Schema, Split
 
-RECIPE = 8
+RECIPE = 9
 """Raised whenever encoding, splitting or the stored layout changes."""
 
 SCRATCH = "scratch"
@@ -101,10 +101,11 @@ def _build(
         findings += gates.identities(raw.whole("row id"), part, schema.row)
     of_rows = {"chunk": chunk}
     if time is None:
-        of_rows["time"] = splits.order(raw.rows, None, split.seed)
+        of_rows["time"] = splits.order(part, None, split.seed)
     if unlabelled is not None:
         of_rows["unlabelled"] = unlabelled
-    if isinstance(loaded, pa.Table) and (reachable := dataset.reachable(loaded, chunk)):
+    hidden = splits.hide_held_out(chunk, part)
+    if isinstance(loaded, pa.Table) and (reachable := dataset.reachable(loaded, hidden)):
         unknown = np.full(raw.rows, np.nan)
         of_rows["reachable"] = np.column_stack([reachable.get(task.name, unknown) for task in schema.tasks])
     del time

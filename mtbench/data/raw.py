@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.data import cache, encode, splits
+from mtbench.data import cache, encode, splits, times
 from mtbench.data.scratch import BLOCK, Scratch, read_ahead
 from mtbench.errors import MTBenchError, suggest
 
@@ -28,8 +28,7 @@ class Raw:
 
     By column ``number`` (codes of ``numbered``) and ``length`` and ``list`` (codes of ``listed``); by feature
     ``numeric``; by task ``truth``; and ``labels`` (rows, tasks), NaN where unknown, ``time``, ``split`` and ``row id``.
-    ``texts`` holds the first texts of items, by column; ``label_type`` is float32 if that holds all labels exactly, so
-    that 0 and 1 take no more memory than they need.
+    ``label_type`` is float32 if that holds all labels exactly, so that 0 and 1 take no more memory than they need.
     """
 
     def __init__(self, name: str, schema: Schema, features: Sequence[Feature], folder: Path) -> None:
@@ -43,18 +42,18 @@ class Raw:
         categorical = [feature.source for feature in features if feature.kind == "categorical"]
         self.numbered = {column: encode.Categorical() for column in (*categorical, *ids)}
         self.listed = {feature.source: encode.Categorical() for feature in features if feature.kind == "multi"}
-        self.texts = {column: FirstTexts() for column in schema.texts}
+        self._texts_path = folder / "texts.arrow"
+        kinds = pa.schema([(column, pa.large_string()) for column in schema.texts])
+        self._texts = pa.ipc.new_stream(self._texts_path, kinds)
 
     def read(self, loaded: pa.Table | pa.RecordBatchReader) -> None:
         """Read all blocks. Raises MTBenchError for what is missing, or cannot be what the schema says."""
         _check_columns(self.name, self.schema, loaded.schema)
         readers = list(self._readers())
-        with ThreadPoolExecutor() as pool:
+        with self._texts, ThreadPoolExecutor() as pool:
             for block in read_ahead(_cut_blocks(loaded), pool):
                 for done in [pool.submit(reader, block) for reader in readers]:
                     done.result()
-                for column in self.schema.texts:
-                    self._read_text(block, column)
                 self.rows += block.num_rows
         if not self.rows:
             raise MTBenchError(f"dataset '{self.name}' has no rows")
@@ -62,6 +61,31 @@ class Raw:
     def whole(self, name: str) -> np.ndarray:
         """Return an array of all rows."""
         return self.scratch.read(name, slice(0, self.rows))
+
+    def find_texts(self, part: np.ndarray, items: int) -> Iterator[pa.Table]:
+        """Yield, by column, the ``text`` of each item by number, null where unknown, and the ``part`` it is from, int8.
+
+        The first of training and warm-up rows goes before one of validation rows, which are 1, and that before one of
+        test rows, which are 2. The last item may be the missing one.
+        """
+        firsts = [[FirstTexts() for _ in splits.NAMES] for _ in self.schema.texts]
+        start = 0
+        with pa.ipc.open_stream(self._texts_path) as kept:
+            for block in kept:
+                rows = slice(start, start + len(block))
+                start = rows.stop
+                item, when = self.scratch.read(f"number {self.schema.item}", rows), np.arange(rows.start, rows.stop)
+                if self.schema.time is not None:
+                    when = self.scratch.read("time", rows)
+                of_rows = np.where(part[rows] == splits.WARMUP, splits.TRAIN, part[rows])
+                for code in range(len(splits.NAMES)):
+                    among = np.flatnonzero(of_rows == code)
+                    for of_parts, texts in zip(firsts, block.columns, strict=True):
+                        of_parts[code].add(item[among], when[among], pa.chunked_array([texts.take(pa.array(among))]))
+        for of_parts in firsts:
+            texts = [first.of(items) for first in of_parts]
+            known = np.column_stack([text.is_valid().to_numpy() for text in texts])
+            yield pa.table({"text": pc.coalesce(*texts), "part": known.argmax(1).astype(np.int8)})
 
     def _readers(self) -> Iterator[Callable[[pa.Table], None]]:
         schema = self.schema
@@ -77,6 +101,8 @@ class Raw:
         yield from (partial(self._read_numbers, column=column) for column in self.numbered)
         yield from (partial(self._read_lists, column=column) for column in self.listed)
         yield self._read_labels
+        if schema.texts:
+            yield self._read_texts
         yield from (partial(self._read_truth, task=task, column=column) for task, column in schema.truth.items())
 
     def _append(self, name: str, piece: np.ndarray) -> None:
@@ -111,7 +137,12 @@ class Raw:
 
     def _read_time(self, block: pa.Table, column: str) -> None:
         self._refuse_missing("time", column, block)
-        self._append("time", _parse_time(self.name, column, block[column]))
+        try:
+            time = times.parse(block[column])
+        except times.Unfit as unfit:
+            place = "" if unfit.row is None else f", row {self.rows + unfit.row + 1}:"
+            raise MTBenchError(f"dataset '{self.name}': column '{column}'{place} {unfit}") from None
+        self._append("time", time)
 
     def _read_split(self, block: pa.Table, column: str) -> None:
         self._append("split", splits.parse_official(block[column].cast(pa.string()).to_numpy(), self.rows))
@@ -125,11 +156,10 @@ class Raw:
             keys = pd.util.hash_array(values.cast(pa.string()).to_numpy())
         self._append("row id", keys)
 
-    def _read_text(self, block: pa.Table, column: str) -> None:
-        rows = slice(self.rows, self.rows + block.num_rows)
-        item = self.scratch.read(f"number {self.schema.item}", rows)
-        when = np.arange(rows.start, rows.stop) if self.schema.time is None else self.scratch.read("time", rows)
-        self.texts[column].add(item, when, block[column].cast(pa.large_string()))
+    def _read_texts(self, block: pa.Table) -> None:
+        texts = pa.table({column: block[column].cast(pa.large_string()) for column in self.schema.texts})
+        with cache.writing():
+            self._texts.write_table(texts)
 
     def _refuse_missing(self, role: str, column: str, block: pa.Table) -> None:
         row = pc.index(pc.is_null(block[column], nan_is_null=True), True).as_py()
@@ -219,17 +249,3 @@ def _check_columns(name: str, schema: Schema, columns: pa.Schema) -> None:
                 f"dataset '{name}': column '{column}' holds {columns.field(column).type}, which is no text; remove it "
                 "from the texts, or join its values"
             )
-
-
-def _parse_time(name: str, column: str, values: pa.ChunkedArray) -> np.ndarray:
-    """Return the times as numbers in whatever unit they have; only their order counts."""
-    if pa.types.is_temporal(values.type):
-        values = values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())  # noqa: PLR2004
-    elif pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        raise MTBenchError(
-            f"dataset '{name}': column '{column}' holds {values.type}; a time must be a number or a timestamp"
-        )
-    time: np.ndarray = values.to_numpy()
-    return time

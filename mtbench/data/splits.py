@@ -107,34 +107,55 @@ def warm_up(part: np.ndarray, share: float, time: np.ndarray | None, seed: int) 
     return part
 
 
-def order(rows: int, time: np.ndarray | None, seed: int) -> np.ndarray:
-    """Return the time of each row, shape (rows,): a seeded order where the data have none."""
-    return np.random.default_rng((seed, rows)).permutation(rows) if time is None else time
+def order(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
+    """Return the time of each row, shape (rows,).
+
+    Where the data have none it is a seeded order, in which warm-up comes first, and validation and test last.
+    """
+    if time is not None:
+        return time
+    rows = len(part)
+    drawn = np.random.default_rng((seed, rows)).permutation(rows)
+    drawn[part == WARMUP] -= rows
+    drawn[(part == VALID) | (part == TEST)] += rows
+    return drawn
 
 
 def assign_chunks(part: np.ndarray, time: np.ndarray | None, seed: int) -> np.ndarray:
     """Return the point-in-time chunk of each row, int32 of shape (rows,): a row sees only chunks before its own.
 
     Training rows are cut into chunks of equal counts, each about as long as validation and test; equal times are never
-    divided. Validation and test rows share the chunk after the last. Warm-up rows are chunk 0, and training starts at 1
-    where there are any. Without time the same chunks follow a seeded order.
+    divided. Warm-up rows are chunk 0, and training starts at 1 where there are any. Validation and test rows share the
+    chunk after the last, if that part begins no earlier than training ends. Else a row of it is in the chunk that a
+    training row of its time would be in, so that it sees nothing that came later. Without time the same chunks follow
+    :func:`order`.
     """
-    time = order(len(part), time, seed)
-    training = part == TRAIN
+    time = order(part, time, seed)
     held_out = int(((part == VALID) | (part == TEST)).sum())
-    times = time[training]
+    times = time[part == TRAIN]
     times.sort()
     count = max(1, round(2 * len(times) / held_out))
     starts = np.unique(times[[len(times) * k // count for k in range(1, count)]])
     starts = starts[starts > times[0]]
+    last = times[-1]
     del times
-    first = int((part == WARMUP).any())
-    chunk = np.full(len(part), len(starts) + first + 1, np.int32)
-    chunk[part == WARMUP] = 0
+    follows = np.array([code in {VALID, TEST} and (time[part == code] >= last).all() for code in range(WARMUP + 1)])
+    warm = part == WARMUP
+    first = int(warm.any())
+    warm_end = time[warm].max() if first else None
+    chunk = np.empty(len(part), np.int32)
     for rows in blocks(len(part)):
-        among = training[rows]
-        chunk[rows][among] = np.searchsorted(starts, time[rows][among], "right") + first
+        now = time[rows]
+        chunk[rows] = np.searchsorted(starts, now, "right") + first + (follows[part[rows]] | (now > last))
+        if warm_end is not None:
+            chunk[rows][now <= warm_end] = 0
     return chunk
+
+
+def hide_held_out(chunk: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return the chunks, ``~c`` in place of c for a validation or test row that stands in a chunk of training rows."""
+    held_out = (part == VALID) | (part == TEST)
+    return np.where(held_out & (chunk <= chunk[part == TRAIN].max()), ~chunk, chunk)
 
 
 def fingerprint(part: np.ndarray, code: int) -> str:

@@ -99,8 +99,9 @@ class Store:
             values = raw.numbered[raw.schema.domain].values
             assert values is not None
             pq.write_table(pa.table({"value": values.cast(pa.string())}), self._folder / "domains.parquet")
-        for index, texts in enumerate(raw.texts.values()):
-            pq.write_table(pa.table({"text": texts.of(self.nodes["items"])}), self._folder / f"text-{index}.parquet")
+        if raw.schema.texts:
+            for index, texts in enumerate(raw.find_texts(self._fitted.part, self.nodes["items"])):
+                pq.write_table(texts, self._folder / f"text-{index}.parquet")
 
     def _place(self, name: str, array: np.ndarray, counts: np.ndarray, starts: np.ndarray, rows: int) -> None:
         """Write an array whose rows are sorted by part, ``counts`` of each, to where these parts go on."""

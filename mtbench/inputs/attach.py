@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mtbench.data.columns import Columns
     from mtbench.inputs.input import Input, InputReader, SourcedInput
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever interactions or rows are made otherwise than before."""
 
 

@@ -20,8 +20,8 @@ class Interactions:
 
     Validation and test rows are not among them, so that no input can be made from their labels. ``user`` and ``item``
     are numbers from 0; ``positive`` (events, tasks) says which tasks were positive, at least one; ``time`` orders
-    events within a chunk; ``row`` is the position in the prepared table, -1 for earlier events. ``users``, ``items``
-    and ``chunks`` are counts; validation and test rows are in the last chunk.
+    events within a chunk, and where it is equal their order in the file; ``row`` is the position in the prepared table,
+    -1 for earlier events. ``users``, ``items`` and ``chunks`` are counts.
 
     Since 0.1, provisional.
     """
@@ -65,16 +65,13 @@ def collect_rows(columns: Columns) -> Rows:
 def collect_interactions(columns: Columns) -> Interactions:
     """Return the positive events of a dataset that lie in chunks which some row may see."""
     rows = collect_rows(columns)
-    counts = columns.counts
-    held_out = slice(counts["train"], counts["train"] + counts["valid"] + counts["test"])
+    learned = columns.part() == 0
     positive = columns.positive()
-    visible: np.ndarray = np.logical_or.reduce(positive, axis=1)
-    visible[held_out] = False
-    at = np.flatnonzero(visible)
+    at = np.flatnonzero(learned & positive.any(1))
     early_user, early_item, early_positive = columns.earlier_events()
     early = len(early_user)
     chunk = np.concatenate([np.full(early, EARLIER, np.int32), rows.chunk[at]])
-    time = np.concatenate([np.arange(-early, 0, dtype=np.float64) + rows.time.min(), rows.time[at]])
+    time = np.concatenate([_lead_up(rows.time[learned], early), rows.time[at]])
     order = np.lexsort((np.arange(len(chunk)), time, chunk))
     return Interactions(
         user=np.concatenate([early_user, rows.user[at]])[order],
@@ -87,3 +84,13 @@ def collect_interactions(columns: Columns) -> Interactions:
         items=columns.meta["items"],
         chunks=int(rows.chunk.max()) + 1,
     )
+
+
+def _lead_up(time: np.ndarray, count: int) -> np.ndarray:
+    """Return ``count`` times that lead up to the first, as far as the type of number has room for them."""
+    first = time.min()
+    back = np.arange(-count, 0)
+    if first.dtype.kind == "i":
+        back = np.maximum(back, max(np.iinfo(first.dtype).min - int(first), -count))
+    times: np.ndarray = first + back
+    return times

@@ -42,11 +42,11 @@ def count_parameters(model: MultiTaskModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-@torch.inference_mode()
 def count_flops_per_row(model: MultiTaskModel, batch: Batch) -> float:
     """Return the floating-point operations of matrix products in a forward pass, per row, all tasks."""
     model.eval()
-    with FlopCounterMode(display=False) as counter:
+    # without gradients the counter stumbles over a module that gives out a view of a parameter
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         model(batch)
     return float(counter.get_total_flops() / len(batch))
 

@@ -103,6 +103,7 @@ class FullGraph(Input[FullGraphConfig]):
     """
 
     Config = FullGraphConfig
+    version = 2
     transductive = True
 
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:  # noqa: ARG002
@@ -130,10 +131,11 @@ class FullGraph(Input[FullGraphConfig]):
 
     def _make_pooled(self, adjacency: Adjacency, pairs: Tensor, weights: Tensor, fold: Tensor) -> list[Tensor]:
         """Return the vectors of users and of items, (folds, nodes, width); ``fold`` (events,) is -1 for no row's."""
-        generator = torch.Generator().manual_seed(self.config.seed)
+        # each side by a generator of its own, so that nodes of held-out rows alone change no vector of others
+        generators = [np.random.default_rng((self.config.seed, side)) for side in range(2)]
         users, items = (
-            torch.randn(count, self.config.width, generator=generator, dtype=torch.float64)
-            for count in adjacency.by_user.shape
+            torch.from_numpy(generator.standard_normal((count, self.config.width)))
+            for generator, count in zip(generators, adjacency.by_user.shape, strict=True)
         )
         tables = []
         for left_out in range(self.config.folds):
@@ -163,8 +165,9 @@ def _save(parts: Mapping[str, Any], path: Path) -> None:
 
 
 def _scale(vectors: Tensor) -> Tensor:
-    """Scale a table of vectors to a root mean square of 1, by nothing but the table itself."""
-    return vectors / vectors.square().mean().sqrt().clamp(min=torch.finfo().tiny)
+    """Scale a table of vectors to a root mean square of 1 over those that are not zero, by nothing but the table."""
+    some = vectors[vectors.any(1)]
+    return vectors / some.square().mean().sqrt().clamp(min=torch.finfo().tiny) if len(some) else vectors
 
 
 class OpenedFullGraph(InputReader):

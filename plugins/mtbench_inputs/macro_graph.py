@@ -117,7 +117,9 @@ class MacroGraph(Input[MacroGraphConfig]):
             for name, array in edges.list_neighbors(merged, side, sides[side], events.chunks).items():
                 np.save(folder / f"{side}-{name}.npy", array)
         bits = dict(enumerate(tasks))
-        growth = _estimate_growth(events, rows) if self.config.counts == "scaled" else np.ones(events.chunks)
+        growth = np.ones(events.chunks)
+        if self.config.counts == "scaled":
+            growth = _estimate_growth(events, rows, columns.part() == 0)
         snapshots = _make_snapshots(merged, grouping, sides, bits, len(all_tasks), growth)
         edges.write(folder, {side: len(lines.node) for side, lines in sides.items()}, snapshots)
         spec = MacroGraphSpec(
@@ -225,14 +227,13 @@ def _make_snapshots(
         yield pieces
 
 
-def _estimate_growth(events: Interactions, rows: Rows) -> np.ndarray:
+def _estimate_growth(events: Interactions, rows: Rows, learned: np.ndarray) -> np.ndarray:
     """Return by how much the positives will have grown when all training rows are seen, for each snapshot.
 
-    That is judged by counts of rows: counts of later positives must not be known.
+    That is judged by counts of the rows that are ``learned`` from: counts of later positives must not be known.
     """
-    held_out = events.chunks - 1
     earlier = int((events.row < 0).sum())
-    counts = np.bincount(rows.chunk[rows.chunk < held_out], minlength=events.chunks)
-    seen = earlier + np.concatenate([[0], np.cumsum(counts)[:-1]])
-    growth: np.ndarray = seen[-1] / np.maximum(seen, 1)
+    counts = np.bincount(rows.chunk[learned], minlength=events.chunks)
+    seen = earlier + np.cumsum(counts)
+    growth: np.ndarray = seen[-1] / np.maximum(seen - counts, 1)
     return growth

@@ -56,18 +56,25 @@ class Rates(Input[RatesConfig]):
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:
         """Count chunk after chunk; each row is given the counts before its own is added."""
         tasks = [task.name for task in columns.schema.tasks]
+        learned = columns.part() == 0
         sides = [
-            self._count(rows.user, events.user, events.users, rows, events),
-            self._count(rows.item, events.item, events.items, rows, events),
+            self._count(rows.user, events.user, events.users, rows, events, learned),
+            self._count(rows.item, events.item, events.items, rows, events, learned),
         ]
         np.save(folder / "numbers.npy", np.concatenate(sides, axis=1))
         told = ["rows", *(f"positives of {task}" for task in tasks), *(f"rate of {task}" for task in tasks)]
         (folder / "names.json").write_text(json.dumps([f"{node} {name}" for node in ("user", "item") for name in told]))
 
     def _count(
-        self, of_row: np.ndarray, of_event: np.ndarray, nodes: int, rows: Rows, events: Interactions
+        self,
+        of_row: np.ndarray,
+        of_event: np.ndarray,
+        nodes: int,
+        rows: Rows,
+        events: Interactions,
+        learned: np.ndarray,
     ) -> np.ndarray:
-        """Return the numbers (rows, 1 + 2 T) of the users or the items."""
+        """Return the numbers (rows, 1 + 2 T) of the users or the items; rows that are ``learned`` from are counted."""
         tasks = events.positive.shape[1]
         seen, positive, before = np.zeros(nodes), np.zeros((nodes, tasks)), np.zeros((nodes, tasks))
         early = slice(events.count_seen(0))
@@ -81,7 +88,7 @@ class Rates(Input[RatesConfig]):
             share = (p + self.config.strength * mean) / (n + self.config.strength)
             counts = np.log10(1 + np.concatenate([n, p + before[node]], axis=1))
             numbers[now] = np.concatenate([counts, _log_odds(share) - _log_odds(mean)], axis=1)
-            np.add.at(seen, node, 1)
+            np.add.at(seen, node[learned[now]], 1)
             added = slice(events.count_seen(chunk), events.count_seen(chunk + 1))
             np.add.at(positive, of_event[added], events.positive[added])
         return numbers

@@ -12,7 +12,7 @@ from pydantic import Field
 from mtbench import Input, InputConfig, InputReader, Ragged, map_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mtbench import Columns, Interactions, Rows
 
 PARTS = ("partner", "marks", "time", "start", "end", "row_time")
+LONGEST = 10.0
+"""A gap of more than so many training spans counts as so many."""
 
 
 class RecentConfig(InputConfig):
@@ -48,10 +50,10 @@ class RecentInput(NamedTuple):
     """The latest first, for B rows, T tasks; L is ``length`` for items and ``item_length`` for users.
 
     ``items`` and ``users`` (B, L) are node numbers from 1, 0 where there is none; ``marks`` (B, L, T) say which tasks
-    were positive; ``gaps`` (B, L) is the time since, as a share of the time from the first to the last row; ``mask``
-    (B, L) is 1 where there is one. ``item_codes`` (B, L, F) are the codes that the items' features, the id among them
-    where ids are features, have in ``batch.categorical``: as in the item's first training row, 0 without one. F is 0
-    unless asked for.
+    were positive; ``gaps`` (B, L) is the time since, as a share of the time from the first to the last training row, 10
+    at most; ``mask`` (B, L) is 1 where there is one. ``item_codes`` (B, L, F) are the codes that the items' features,
+    the id among them where ids are features, have in ``batch.categorical``: as in the item's first training row, 0
+    without one. F is 0 unless asked for.
     """
 
     items: Tensor
@@ -69,11 +71,11 @@ class Recent(Input[RecentConfig]):
     """The last positives of the row's user and, if asked for, the last users of its item, from earlier chunks."""
 
     Config = RecentConfig
-    version = 2
+    version = 3
 
     def build(self, events: Interactions, rows: Rows, columns: Columns, folder: Path) -> None:
         """Write each node's events in order, and where those that a row may see begin and end."""
-        span = float(rows.time.max() - rows.time.min()) or 1.0
+        scaled = _scale_times(rows.time[columns.part() == 0])
         for node, of_event, partner, of_row in (
             ("user", events.user, events.item, rows.user),
             ("item", events.item, events.user, rows.item),
@@ -84,10 +86,10 @@ class Recent(Input[RecentConfig]):
             arrays = {
                 "partner": partner[order] + 1,
                 "marks": events.positive[order],
-                "time": events.time[order] / span,
+                "time": scaled(events.time[order]),
                 "start": np.searchsorted(ordered, of_row * (events.chunks + 1)),
                 "end": np.searchsorted(ordered, of_row * (events.chunks + 1) + rows.chunk + 1),
-                "row_time": rows.time / span,
+                "row_time": scaled(rows.time),
             }
             for name, array in arrays.items():
                 np.save(folder / f"{node}-{name}.npy", array)
@@ -110,6 +112,25 @@ class Recent(Input[RecentConfig]):
         return OpenedRecent(sides, codes, spec)
 
 
+def _scale_times(learned: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what turns times into shares, float64, of the span of the ``learned`` ones, which begins at 0."""
+    first = learned.min()
+
+    def measure(time: np.ndarray) -> np.ndarray:
+        if time.dtype.kind == "f":
+            return time / 2 - first / 2  # halves do not overflow
+        after = time.astype(np.uint64) - first.astype(np.uint64)  # exact: modulo 2 ** 64
+        return np.where(time < first, after.view(np.int64), after)
+
+    span = float(measure(learned).max()) or 1.0
+
+    def scale(time: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return measure(time) / span
+
+    return scale
+
+
 def _list_item_features(columns: Columns) -> list[str]:
     """Return the categorical features that describe items, the id among them where ids are features."""
     schema = columns.schema
@@ -119,9 +140,7 @@ def _list_item_features(columns: Columns) -> list[str]:
 
 def _collect_codes(features: Sequence[str], items: int, rows: Rows, columns: Columns) -> np.ndarray:
     """Return the codes of each node's features in the first row of it that may be learned from."""
-    counts = columns.counts
-    held_out = slice(counts["train"], counts["train"] + counts["valid"] + counts["test"])
-    learned = np.delete(np.arange(len(rows.item)), held_out)
+    learned = np.flatnonzero(columns.part() == 0)
     ordered = learned[np.lexsort((rows.time[learned], rows.chunk[learned]))]
     item, first = np.unique(rows.item[ordered], return_index=True)
     places = [list(columns.meta["categorical"]).index(name) for name in features]
@@ -159,7 +178,7 @@ class OpenedRecent(InputReader):
         at = side["end"][rows, None] - 1 - torch.arange(length, device=rows.device)
         mask = (at >= side["start"][rows, None]).float()
         at = at.clamp(min=0)
-        gaps = (side["row_time"][rows, None] - side["time"][at]).float() * mask
+        gaps = (side["row_time"][rows, None] - side["time"][at]).clamp(0, LONGEST).float() * mask
         return side["partner"][at] * mask.long(), side["marks"][at] * mask.unsqueeze(-1), gaps, mask
 
     def features(self) -> tuple[Mapping[str, int], tuple[str, ...]]:

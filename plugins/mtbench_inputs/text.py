@@ -127,7 +127,8 @@ class TextInput(NamedTuple):
 class Text(Input[TextConfig]):
     """The text of the row's item as a vector.
 
-    A text is a fact about an item that is known before its events, not a label: there are no chunks.
+    A text is a fact about an item that is known before its events, not a label: there are no chunks. One that
+    validation or test rows alone tell is not given to rows of the parts before.
     """
 
     Config = TextConfig
@@ -149,7 +150,8 @@ class Text(Input[TextConfig]):
                 block = distinct[start : start + BLOCK].to_pylist()
                 vectors.write(1 + start, _encode(encoder, block, self.config.encoder))
         line = 1 + texts.indices.fill_null(-1).to_numpy()
-        np.save(folder / "line.npy", line[rows.item])
+        known = columns.text_part(self.config.column)[rows.item] <= columns.part()
+        np.save(folder / "line.npy", np.where(known, line[rows.item], 0))
 
     def open(self, folder: Path) -> OpenedText:
         """Return the vectors, memory-mapped."""

@@ -106,7 +106,7 @@ class Planted(Dataset[PlantedConfig]):
         """Return, per task, the prediction of one who knows the law but only the labels of earlier chunks.
 
         With signal none and text that is the truth. With the others it is an approximation from below, see
-        :mod:`mtbench_datasets.planted.oracle`. A row of chunk -1 sees nothing and is seen by none.
+        :mod:`mtbench_datasets.planted.oracle`. A row that has ``~c`` sees what one in chunk c does; none sees it.
         """
         truth = {task: table[f"truth_{task}"].to_numpy() for task in self._tasks}
         if self.config.signal in {"none", "text"}:

@@ -30,13 +30,14 @@ def infer_groups(world: World, columns: Columns, labels: NDArray[np.int8], chunk
     """
     user, item = columns["user"], columns["item"]
     base = world.base(columns)
+    sees = _unhide(chunk)
     seen = np.argsort(chunk, kind="stable")
     seen = seen[np.searchsorted(chunk[seen], 0) :]
     beliefs = _Beliefs(world, user[seen], item[seen], _likelihood(world, base[seen], labels[seen]))
     predictions = np.empty_like(base)
-    for number in np.unique(chunk):
+    for number in np.unique(sees):
         of_user, of_item = beliefs.after(int(np.searchsorted(chunk[seen], number)))
-        rows = np.flatnonzero(chunk == number)
+        rows = np.flatnonzero(sees == number)
         for part in _blocks(rows):
             weight = of_user[user[part], :, None] * of_item[item[part], None, :]
             chances = world.probabilities(base[part, None, None], world.affinity)
@@ -61,12 +62,13 @@ def infer_last_click(world: World, columns: Columns, labels: NDArray[np.int8], c
     click = np.argsort(user, kind="stable")
     click = click[labels[click, 0] == 1]
     predictions = np.empty_like(base)
-    for number in np.unique(chunk):
+    sees = _unhide(chunk)
+    for number in np.unique(sees):
         visible = (chunk >= 0) & (chunk < number)
         hidden = np.append(0, np.cumsum(~visible))
         known = click[visible[click]]
         keys = np.append(-1, user[known] * size + known)
-        for part in _blocks(np.flatnonzero(chunk == number)):
+        for part in _blocks(np.flatnonzero(sees == number)):
             last = keys[np.searchsorted(keys, user[part] * size + part) - 1]
             clicked = (last >= 0) & (last // size == user[part])
             state = np.where(clicked, category[last % size], NO_CLICK)
@@ -76,6 +78,11 @@ def infer_last_click(world: World, columns: Columns, labels: NDArray[np.int8], c
             chances = world.probabilities(base[part, None], world.follow[:, category[part]].T)
             predictions[part] = _expected(weight / weight.sum(axis=1, keepdims=True), chances)
     return predictions
+
+
+def _unhide(chunk: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the chunk as of which each row sees; a row with ``~c`` sees as one in chunk c, and is seen by none."""
+    return np.where(chunk < 0, ~chunk, chunk)
 
 
 def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -39,7 +39,7 @@ class Table(Dataset[TableConfig]):
     """One CSV, TSV or Parquet file, every cell of the declared columns checked.
 
     Binary labels are 0, 1, true or false; an empty cell is missing, and blanks around a value are none of it. Times
-    become microseconds since 1970 (UTC where no zone is given) or stay the numbers they are.
+    become microseconds since 1970 (UTC where no zone is given), nanoseconds where the column has any, or stay numbers.
     """
 
     Config: ClassVar[type[DatasetConfig]] = TableConfig
@@ -118,11 +118,12 @@ class Table(Dataset[TableConfig]):
             )
 
     def _tell_time_text(self, file: File) -> cells.TimeText:
-        """Say how times are written; among numbers a look at the whole column, for one decimal makes all decimals."""
+        """Say how times are written, by a look at the whole column: one decimal makes all decimals."""
         column = self.config.time
-        if column is None or self.config.time_format is not None:
+        if column is None:
             return "instants"
-        return cells.tell_time_text(block[column] for block in file.read_blocks([column]))
+        blocks = (block[column] for block in file.read_blocks([column]))
+        return cells.tell_time_text(blocks, formatted=self.config.time_format is not None)
 
     def _choose_parsers(self, written: cells.TimeText = "instants") -> dict[str, Parser]:
         """Return how each declared column is read; where a column has several roles, the strictest wins."""

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
     from mtbench import Kind
 
-TimeText = Literal["integers", "decimals", "instants"]
-"""How a column of text writes times."""
+TimeText = Literal["integers", "decimals", "long decimals", "instants", "long instants"]
+"""How a column of text writes times; long ones have digits that float64 or microseconds would lose."""
 
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _SPLITS = ("train", "valid", "test")
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _LARGEST = float(np.finfo(np.float32).max)
+_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE]\S+)?$"
+_NANOSECONDS = pa.decimal128(19, 9)
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261  # with nanoseconds since 1970 in int64
 
 
 class Mistake(Exception):  # noqa: N818 - it becomes an MTBenchError where the column is known
@@ -157,42 +160,65 @@ def lists(cells: pa.Array, *, separator: str) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(ends), values, mask=pc.is_null(of_cells))
 
 
-def tell_time_text(blocks: Iterable[pa.Array]) -> TimeText:
-    """Say how a column of text writes times: as numbers if the first one is. Other columns need no such look."""
-    written: TimeText = "instants"
+def tell_time_text(blocks: Iterable[pa.Array], *, formatted: bool = False) -> TimeText:
+    """Say how a column of text writes times: as numbers if the first one is, and they are not ``formatted``.
+
+    Other columns need no such look.
+    """
+    numbered = None
+    whole = exact = True
+    long = False
     for block in blocks:
         try:
             cells = decode(block)
-            if not _is_text(cells.type):
-                break
-            strings = text(cells)
-            if written == "instants":
-                first = strings.drop_null().slice(0, 1)
-                if not pc.all(pc.match_substring_regex(first, r"^[-+]?(\d+\.?\d*|\.\d+)([eE]\S+)?$")).as_py():
-                    break
-                written = "integers"
-            strings.cast(pa.int64())
-        except (Mistake, pa.ArrowInvalid):
+        except Mistake:
             return "decimals"
-    return written
+        if not _is_text(cells.type):
+            return "instants"
+        strings = text(cells)
+        if numbered is None:
+            first = strings.drop_null().slice(0, 1)
+            numbered = not formatted and pc.all(pc.match_substring_regex(first, _NUMBER)).as_py()
+        long = long or pc.any(pc.match_substring_regex(strings, r"(\d\.?){16}" if numbered else r"[.,]\d{7}")).as_py()
+        if numbered:
+            whole, exact = whole and _can_be(strings, pa.int64()), exact and _can_be(strings, _NANOSECONDS)
+    if not numbered:
+        return "long instants" if long else "instants"
+    return "integers" if whole else "long decimals" if long and exact else "decimals"
+
+
+def _can_be(cells: pa.Array, kind: pa.DataType) -> bool:
+    try:
+        cells.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def times(cells: pa.Array, *, written: TimeText, time_format: str | None) -> pa.Array:
-    """Return microseconds since 1970 of instants, and numbers as they are; ``written`` says how text is to be read."""
+    """Return microseconds since 1970 of instants, and numbers as they are; ``written`` says how text is to be read.
+
+    Instants that are stored or written with nanoseconds are nanoseconds.
+    """
     kind = cells.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        zone = kind.tz if pa.types.is_timestamp(kind) else None
-        return cells.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
+        unit, zone = (kind.unit, kind.tz) if pa.types.is_timestamp(kind) else ("us", None)
+        instants = pa.timestamp("ns" if unit == "ns" else "us", zone)
+        return _cast(cells, instants, "is too far a time; write one in years of four digits").cast(pa.int64())
+    if pa.types.is_decimal(kind):
+        return cells
     if pa.types.is_integer(kind):
         return _cast(cells, pa.int64(), "is too large a time; write it in a coarser unit")
     if not _is_text(kind) or written == "decimals":
         return numbers(cells)
     strings = text(cells)
-    return strings.cast(pa.int64()) if written == "integers" else _parse_instants(strings, time_format)
+    if written in {"integers", "long decimals"}:
+        return strings.cast(pa.int64() if written == "integers" else _NANOSECONDS)
+    return _parse_instants(strings, time_format, long=written == "long instants")
 
 
-def _parse_instants(strings: pa.Array, time_format: str | None) -> pa.Array:
-    """Parse times to microseconds since 1970; UTC where no zone is given."""
+def _parse_instants(strings: pa.Array, time_format: str | None, *, long: bool) -> pa.Array:
+    """Parse times to microseconds since 1970, or nanoseconds if ``long``; UTC where no zone is given."""
     if time_format is None:
         what = "is not a time in ISO 8601; write it like 2024-01-31T18:30:00, or set time_format"
         # pandas would take 'now' and 'today' for times
@@ -205,7 +231,11 @@ def _parse_instants(strings: pa.Array, time_format: str | None) -> pa.Array:
         raise Mistake(f"time_format '{time_format}' is not understood: {error}; use the codes of strptime") from None
     unknown = parsed.isna().to_numpy()
     refuse(pc.and_(pc.is_valid(strings), pa.array(unknown)), strings, what)
-    return pa.array(parsed.to_numpy(dtype="datetime64[us]").astype("int64"), mask=unknown)
+    if long:
+        outside = (parsed.dt.year < _FIRST_YEAR) | (parsed.dt.year > _LAST_YEAR)
+        refuse(pa.array(outside.to_numpy()), strings, "has no nanoseconds in 64 bits; write times with six decimals")
+    numbers = parsed.to_numpy(dtype=f"datetime64[{'ns' if long else 'us'}]").astype("int64")
+    return pa.array(numbers, mask=unknown)
 
 
 def _find_first(cells: pa.Array, fails: Callable[[pa.Array], bool]) -> int:

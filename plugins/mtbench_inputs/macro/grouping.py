@@ -51,7 +51,8 @@ class Grouping:
         self.fixed = [side for side in SIDES if getattr(config, f"{side}_column") is not None]
         for side in self.fixed:
             codes, count = _read_codes(columns, getattr(config, f"{side}_column"), side)
-            latest_first = np.lexsort((rows.time, rows.chunk))[::-1]  # so that each node's first row has the last word
+            # so that each node's first row has the last word, and training rows have it before others
+            latest_first = np.lexsort((rows.time, rows.chunk, columns.part()))[::-1]
             self.macro[side].numbers[getattr(rows, side)[latest_first]] = codes[latest_first]
             self.macro[side] = Macro(self.macro[side].numbers, count)
         self._factors = clusters.Factors(events.items, config.rank, config.seed)

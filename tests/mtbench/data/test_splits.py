@@ -17,6 +17,8 @@ from mtbench.data.splits import (
     assign,
     assign_chunks,
     fingerprint,
+    hide_held_out,
+    order,
     parse_official,
     warm_up,
 )
@@ -206,11 +208,73 @@ def test_a_row_sees_only_rows_of_earlier_time(timed):
     assert (chunk[~warm] > 0).all() or not warm.any()
 
 
-@pytest.mark.parametrize("time", [None, np.random.default_rng(1).permutation(1000)], ids=["no time", "distinct times"])
+@pytest.mark.parametrize(
+    "time",
+    [None, np.append(np.random.default_rng(1).permutation(800), np.random.default_rng(1).permutation(200) + 800)],
+    ids=["no time", "distinct times"],
+)
 def test_chunks_have_equal_counts_about_as_long_as_validation_and_test(time):
     part = np.array([TRAIN] * 800 + [VALID] * 120 + [TEST] * 80, np.int8)
     chunk = assign_chunks(part, time, 0)
     assert np.bincount(chunk).tolist() == [100] * 8 + [200]
+
+
+@st.composite
+def parts_at_any_time(draw):
+    rows = draw(st.integers(6, 80))
+    time = np.array(draw(st.lists(st.integers(-20, 40), min_size=rows, max_size=rows)))
+    part = np.array(draw(st.lists(st.sampled_from([TRAIN, TRAIN, TRAIN, VALID, TEST]), min_size=rows, max_size=rows)))
+    assume(all((part == code).any() for code in (TRAIN, VALID, TEST)))
+    if draw(st.booleans()):
+        try:
+            part = warm_up(part.astype(np.int8), 0.4, time, 0)
+        except MTBenchError:
+            assume(False)
+    return time, part
+
+
+@given(parts_at_any_time())
+def test_a_row_held_out_from_among_training_rows_sees_what_a_training_row_of_its_time_would(timed):
+    time, part = timed
+    chunk = assign_chunks(part, time, 0)
+    learned = (part == TRAIN) | (part == WARMUP)
+    for code in (VALID, TEST):
+        rows = np.flatnonzero(part == code)
+        last = time[part == TRAIN].max()
+        if (time[rows] >= last).all():
+            assert (chunk[rows] > chunk[learned].max()).all()
+            continue
+        for row in rows:
+            assert (time[learned & (chunk < chunk[row])] < time[row]).all(), "nothing from its future"
+            alike = (part == TRAIN) & (time == time[row])
+            assert (chunk[alike] == chunk[row]).all()
+            assert time[row] <= last or chunk[row] > chunk[learned].max()
+
+
+@given(parts_at_any_time(), st.data())
+def test_no_chunk_of_a_part_depends_on_the_times_of_later_parts(timed, data):
+    time, part = timed
+    for code in (TEST, VALID):
+        moved = np.where(part == code, data.draw(st.integers(-99, 99)) + 3 * time[::-1], time)
+        earlier = (part != code) & (part != TEST)
+        assert (assign_chunks(part, moved, 0)[earlier] == assign_chunks(part, time, 0)[earlier]).all()
+        time = moved
+
+
+def test_without_time_held_out_rows_come_last_and_warm_up_first():
+    part = np.random.default_rng(0).choice([TRAIN, VALID, TEST, WARMUP], 500).astype(np.int8)
+    time, chunk = order(part, None, 3), assign_chunks(part, None, 3)
+    held_out = (part == VALID) | (part == TEST)
+    assert time[part == WARMUP].max() < time[part == TRAIN].min()
+    assert time[~held_out].max() < time[held_out].min()
+    assert len(set(time.tolist())) == 500
+    assert set(chunk[held_out]) == {chunk.max()}
+    assert chunk[~held_out].max() < chunk.max()
+
+
+def test_held_out_chunks_are_hidden_where_training_rows_would_see_them():
+    chunk, part = np.array([0, 1, 1, 2, 1, 2, 3]), np.array([TRAIN, TRAIN, VALID, TRAIN, TEST, TEST, VALID])
+    assert hide_held_out(chunk, part).tolist() == [0, 1, ~1, 2, ~1, ~2, 3]
 
 
 def test_chunks_without_time_follow_the_seed_not_the_rows():

@@ -53,6 +53,26 @@ def test_what_is_trained_is_counted(batch):
     assert efficiency.count_flops_per_row(Two(), batch) == 2 * (3 * 5 + 5 * 2)
 
 
+def test_a_module_may_give_out_a_view_of_a_parameter(batch):
+    class Nothing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.nothing = nn.Parameter(torch.zeros(1, 3))
+
+        def forward(self, rows):
+            return self.nothing.expand(len(rows), -1)
+
+    class Known(Two):
+        def __init__(self):
+            super().__init__()
+            self.history = Nothing()
+
+        def forward(self, batch):
+            return self.maps(self.history(batch.numeric))
+
+    assert efficiency.count_flops_per_row(Known(), batch) == 2 * (3 * 5 + 5 * 2)
+
+
 def test_the_median_is_taken_without_the_first_time(batch, clock):
     clock(100.0, 0.1, 0.3, 0.2, 0.5, 0.4)
     done = []

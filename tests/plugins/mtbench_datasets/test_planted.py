@@ -99,6 +99,27 @@ def test_reachable_sees_earlier_chunks_only(signal):
             assert not np.allclose(before[task][chunk > 3], after[task][chunk > 3])
 
 
+@pytest.mark.parametrize("signal", ["graph", "sequence"])
+def test_a_row_held_out_from_among_others_sees_what_they_see_and_is_seen_by_none(signal):
+    dataset, table = planted(signal, rows=3000)
+    chunk = np.arange(3000) // 500
+    held_out = np.random.default_rng(1).random(3000) < 0.2
+    hidden = np.where(held_out, ~chunk, chunk)
+
+    def flip(rows):
+        changed = table
+        for task in TASKS:
+            labels = np.where(rows, 1 - column(table, task), column(table, task))
+            changed = changed.set_column(changed.column_names.index(task), task, pa.array(labels))
+        return dataset.reachable(changed, hidden)
+
+    before, unseen, late = dataset.reachable(table, hidden), flip(held_out), flip(~held_out & (chunk >= 3))
+    for task in TASKS:
+        np.testing.assert_array_equal(before[task], unseen[task])
+        np.testing.assert_array_equal(before[task][chunk <= 3], late[task][chunk <= 3])
+        assert not np.allclose(before[task][held_out & (chunk > 3)], late[task][held_out & (chunk > 3)])
+
+
 def test_who_sees_every_earlier_row_reaches_the_sequence_truth():
     dataset, table = planted("sequence", rows=400)
     for task, chances in dataset.reachable(table, np.arange(400)).items():

@@ -113,7 +113,7 @@ def test_reads_native_parquet_types(tmp_path):
     assert load(tmp_path / "a.parquet").to_pydict() == {
         "member": ["u1", "u2", "u1"],
         "product": [2**62 + 1, 2, 3],
-        "posted_at": [10**15, 10**15 + 1, 10**15 + 2],
+        "posted_at": [10**18, 10**18 + 1500, 10**18 + 2000],
         "part": ["train", "valid", "test"],
         "shelf": ["1.5", None, None],
         "length_ms": [1.0, None, float(2**60)],

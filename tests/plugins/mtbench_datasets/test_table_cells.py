@@ -163,6 +163,10 @@ def test_an_empty_value_in_a_list_is_named(values):
         ([["1", "2"], ["3.5"]], "decimals"),
         ([["1.0"]], "decimals"),
         ([["1e9"]], "decimals"),
+        ([["1.5"], ["-1700000000.123456789"]], "long decimals"),
+        ([["1700000000123.456789"]], "decimals"),  # more than nanoseconds of seconds can hold: read as it was written
+        ([["2024-01-31T18:30:00.123456"]], "instants"),
+        ([["2024-01-31"], ["2024-02-01T00:00:00.123456789Z"]], "long instants"),
         ([["2024-01-31"], ["2024-02-01"]], "instants"),
         ([["21.06.2000"]], "instants"),
         ([["1.2.3"]], "instants"),
@@ -186,6 +190,9 @@ def test_times_in_text_are_numbers_if_the_first_one_is(blocks, written):
         (["7", "9.5"], "decimals", None, [7.0, 9.5]),
         (["2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00", None], "instants", None, [MICROSECONDS] * 2 + [None]),
         (["14.11.2023 22:13:20"], "instants", "%d.%m.%Y %H:%M:%S", [MICROSECONDS]),
+        (["14.11.2023 22:13:20.000000007"], "long instants", "%d.%m.%Y %H:%M:%S.%f", [MICROSECONDS * 1000 + 7]),
+        (["2023-11-14T23:13:20.000000007+01:00", None], "long instants", None, [MICROSECONDS * 1000 + 7, None]),
+        (["-3.000000001", None], "long decimals", None, [decimal.Decimal("-3.000000001"), None]),
     ],
 )
 def test_instants_are_microseconds_and_numbers_are_themselves(values, written, time_format, expected):
@@ -206,6 +213,16 @@ def test_a_time_of_another_form_is_refused(value, time_format, said):
     with pytest.raises(Mistake) as raised:
         cells.times(pa.array([value]), written="instants", time_format=time_format)
     assert said in str(raised.value)
+
+
+def test_years_that_nanoseconds_do_not_reach_are_refused():
+    with pytest.raises(Mistake, match="'2500-01-01' has no nanoseconds in 64 bits") as raised:
+        cells.times(pa.array(["2023-11-14", "2500-01-01"]), written="long instants", time_format=None)
+    assert raised.value.row == 1
+
+
+def test_numbers_of_a_given_form_are_instants():
+    assert cells.tell_time_text([pa.array(["20240131"])], formatted=True) == "instants"
 
 
 def test_bytes_are_text_if_they_are_utf8():

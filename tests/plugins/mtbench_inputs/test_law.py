@@ -23,17 +23,18 @@ INPUTS = {
     "text": (Text(TextConfig(column="title", encoder="hashed", width=32)), 9),
 }
 """An input, and the last chunk from which labels are changed."""
+SPLITS = ("time", "random", "random without time")
 
 
 @pytest.mark.parametrize("name", INPUTS)
-@given(seed=st.integers(0, 2**32 - 1), timed=st.booleans(), data=st.data())
+@given(seed=st.integers(0, 2**32 - 1), by=st.sampled_from(SPLITS), data=st.data())
 @settings(max_examples=500)
-def test_no_row_is_given_anything_of_its_chunk_or_a_later_one(tmp_path_factory, name, seed, timed, data):
+def test_no_row_is_given_anything_of_its_chunk_or_a_later_one(tmp_path_factory, name, seed, by, data):
     input_, last = INPUTS[name]
     chunk = data.draw(st.integers(0, last))
     rng = np.random.default_rng(seed)
-    table = generate_table(rng, int(rng.integers(40, 200)), 8, 6, timed=timed)
-    split = Split(by="time" if timed else "random", valid=0.15, test=0.15)
+    table = generate_table(rng, int(rng.integers(40, 200)), 8, 6, timed=by != "random without time")
+    split = Split(by=by.split()[0], valid=0.15, test=0.15)
     folder = tmp_path_factory.getbasetemp() / f"law-{next(FOLDERS)}"
     try:
         changed = find_leaks(input_, Generated(table), split, chunk, folder)
