@@ -118,8 +118,9 @@ def _scale_times(learned: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
     def measure(time: np.ndarray) -> np.ndarray:
         if time.dtype.kind == "f":
-            return time / 2 - first / 2  # halves do not overflow
-        after = time.astype(np.uint64) - first.astype(np.uint64)  # exact: modulo 2 ** 64
+            halves: np.ndarray = time / 2 - first / 2  # they do not overflow
+            return halves
+        after: np.ndarray = time.astype(np.uint64) - first.astype(np.uint64)  # exact: modulo 2 ** 64
         return np.where(time < first, after.view(np.int64), after)
 
     span = float(measure(learned).max()) or 1.0
