@@ -1,13 +1,12 @@
 """Strange but legal tables: every model gives finite metrics, or the user is told what is wrong, in a line each.
 
-Here each table meets one source, one split and some models; ``MTBENCH_TEST_TABLES=all`` tries all of them with all,
-which takes an hour or two.
+Here each table meets one source, one split and some models; the slow test tries all of them with all, which takes an
+hour or two.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from contextlib import suppress
 from itertools import product
 
@@ -120,12 +119,10 @@ def judge_message(message, experiment):
 
 
 def choose(number):
-    """Return the sources, splits and models that a table meets."""
-    if os.environ.get("MTBENCH_TEST_TABLES") == "all":
-        return list(product(SOURCES, SPLITS)), MODELS
+    """Return the source and split, and the models, that a table meets."""
     pairs = list(product(SOURCES, SPLITS))
     first = number * AT_ONCE
-    return [pairs[number % len(pairs)]], [MODELS[(first + at) % len(MODELS)] for at in range(AT_ONCE)]
+    return pairs[number % len(pairs)], [MODELS[(first + at) % len(MODELS)] for at in range(AT_ONCE)]
 
 
 @pytest.fixture(autouse=True)
@@ -138,18 +135,24 @@ def _crashes_are_raised(monkeypatch):
     monkeypatch.setattr("mtbench.training.failures.describe_crash", describe)
 
 
+def check(number, source, split, models, folder):
+    table = Strange(number)
+    faults, _ = judge(make_experiment(table, source, split, models, folder), folder)
+    assert not faults, table.strange
+
+
 @pytest.mark.parametrize("number", range(TABLES))
 def test_a_strange_table_gives_finite_metrics_or_a_clear_message(number, tmp_path):
-    pairs, models = choose(number)
-    faults = {}
-    for source, split in pairs:
-        folder = tmp_path / f"{source}-{split}"
-        folder.mkdir()
-        table = Strange(number)
-        wrong, _ = judge(make_experiment(table, source, split, models, folder), folder)
-        if wrong:
-            faults[source, split] = wrong
-    assert not faults, Strange(number).strange
+    (source, split), models = choose(number)
+    check(number, source, split, models, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("number", range(TABLES))
+def test_each_strange_table_with_each_source_split_and_model(number, source, split, tmp_path):
+    check(number, source, split, MODELS, tmp_path)
 
 
 def test_most_of_the_tables_can_be_trained_on(tmp_path):
@@ -168,5 +171,5 @@ def test_most_of_the_tables_can_be_trained_on(tmp_path):
 def test_every_strangeness_every_pair_and_every_model_comes_up():
     assert {name for number in range(TABLES) for name in Strange(number).strange} == set(STRANGENESS)
     chosen = [choose(number) for number in range(TABLES)]
-    assert {pair for pairs, _ in chosen for pair in pairs} == set(product(SOURCES, SPLITS))
+    assert {pair for pair, _ in chosen} == set(product(SOURCES, SPLITS))
     assert {name for _, models in chosen for name in models} == set(MODELS)
