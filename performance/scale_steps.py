@@ -100,7 +100,7 @@ def graph(folder: Path, edges: int) -> None:
         chunks=CHUNKS,
     )
     asking = Rows(*pairs(rows), np.arange(rows, dtype=np.float64), np.sort(rng.integers(CHUNKS, size=rows)))
-    columns = cast("Columns", SimpleNamespace(schema=Schema(tasks=TASKS)))
+    columns = cast("Columns", SimpleNamespace(schema=Schema(tasks=TASKS), part=lambda: np.zeros(rows, np.int8)))
     macro = MacroGraph(MacroGraphConfig(user_clusters=CLUSTERS, item_clusters=CLUSTERS))
     with _measure():
         macro.build(events, asking, columns, folder)

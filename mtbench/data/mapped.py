@@ -39,10 +39,11 @@ def map_array(path: Path) -> np.ndarray:
 
 
 def require_whole() -> None:
-    """Raise StorageError if a file that is mapped has become shorter."""
-    for mapping, (path, size) in list(_mapped.items()):
-        if mapping.size() < size:
-            raise _describe_cut(path)
+    """Raise StorageError if a file that is mapped has become shorter; each is told of once, to whoever asks next."""
+    cut = [mapping for mapping, (_, size) in _mapped.items() if mapping.size() < size]
+    paths = [_mapped.pop(mapping)[0] for mapping in cut]
+    if paths:
+        raise _describe_cut(paths[0])
 
 
 def _describe_cut(path: Path) -> StorageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import threading
@@ -26,7 +27,7 @@ from mtbench.tuning.history import History, read_history
 from mtbench.tuning.launcher import Job
 from mtbench.tuning.space import apply_settings
 from mtbench.tuning.studies import STORAGE, ModelStudy, Storage
-from mtbench.tuning.trials import SweepPlan
+from mtbench.tuning.trials import TRIALS, SweepPlan
 from mtbench.validation import validate
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def sweep(
             with closing(launcher):
                 Crew(launcher, command, place.address, workers, own / "workers").work(studies, display.update)
         display.close()
+        shutil.rmtree(own / TRIALS, ignore_errors=True)  # all slots are used: what is left there is of killed workers
         written: list[Written] = []
         for candidate, study in zip(sweep_plan.candidates, studies, strict=True):
             display.say(f"{candidate.label}: the best settings on seeds {', '.join(map(str, experiment.seeds))}")

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mtbench.tuning.space import Space
     from mtbench.tuning.studies import Taken
 
+TRIALS = "trials"
 TASKS, EPOCHS, SECONDS, PARAMETERS, FLOPS = "tasks", "epochs", "seconds", "parameters", "operations per row"
 
 
@@ -149,7 +150,7 @@ class SweepPlan:
         Whatever goes wrong in the trial is its own fault, and noted with it. An interruption gives the slot back;
         ``watch`` is entered while one is welcome.
         """
-        work = folder / "trials" / candidate.label
+        work = folder / TRIALS / candidate.label
         own = work / str(taken.trial.number)
         for number in taken.before:  # another worker's training of the same settings goes on here
             if (work / str(number)).is_dir() and not own.exists():

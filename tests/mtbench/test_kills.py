@@ -96,7 +96,9 @@ def check(start, arguments, template, tmp_path, summarize, every):
     for at, sent in points[::step]:
         folder = tmp_path / f"stopped-{at}"
         shutil.copytree(template, folder)
-        assert start(arguments, folder, at, sent) == SIGNALS[sent], folder.with_suffix(".log").read_text()
+        # a launcher of tests trains in the process of the sweep, where Lightning makes a Ctrl-C of a SIGTERM
+        statuses = {SIGNALS[sent], 130 if sent == signal.SIGTERM and arguments[0] != "run" else SIGNALS[sent]}
+        assert start(arguments, folder, at, sent) in statuses, folder.with_suffix(".log").read_text()
         assert start(arguments, folder) == 0, folder.with_suffix(".log").read_text()
         assert summarize(folder) == expected, (at, sent)
         assert list_files(folder) == files, (at, sent)

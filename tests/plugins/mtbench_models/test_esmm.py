@@ -47,9 +47,9 @@ def test_the_loss_is_that_of_products_over_all_impressions():
         assert len(entropies) > 350
         torch.testing.assert_close(losses[task].double(), torch.stack(entropies).mean(), rtol=1e-5, atol=1e-6)
     fit = model.data.targets[3]
-    value = (batch.labels[:, 3] - fit["centre"]) / fit["scale"]
+    value = (batch.labels[:, 3].double() - fit["centre"]) / fit["scale"]
     error = (logits[:, 3] - value).square() * batch.mask[:, 3]
-    torch.testing.assert_close(losses[3], error.sum() / batch.mask[:, 3].sum())
+    torch.testing.assert_close(losses[3].double(), error.sum() / batch.mask[:, 3].sum(), rtol=1e-5, atol=1e-6)
 
 
 def test_rows_without_a_click_teach_the_conversion_and_the_conversion_the_click():
