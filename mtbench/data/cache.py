@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import platformdirs
 from filelock import FileLock, Timeout
 
 from mtbench.errors import StorageError
-from mtbench.files import dump_canonical_json, hash_json
+from mtbench.files import dump_canonical_json, hash_json, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,9 +128,8 @@ def _stamp(path: Path, known: _Stamp | None = None) -> _Stamp:
 
 
 def _write_manifest(folder: Path, stamps: Mapping[str, _Stamp]) -> None:
-    part = folder / f".{uuid4().hex}"
-    part.write_text(dump_canonical_json({"files": stamps}))
-    part.replace(folder / MANIFEST)
+    content = dump_canonical_json({"files": stamps})
+    write_atomically(folder / MANIFEST, lambda part: part.write_text(content))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -148,6 +146,6 @@ def _is_whole(folder: Path) -> bool:
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return False
     if stamps != known:
-        with suppress(OSError):  # a cache that cannot be written to costs time, no more
+        with suppress(StorageError):  # a cache that cannot be written to costs time, no more
             _write_manifest(folder, stamps)
     return True
