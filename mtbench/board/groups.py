@@ -12,7 +12,7 @@ from mtbench.record.form import NAME_DIGITS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mtbench.record.form import MetricValues, Recipe, Record
+    from mtbench.record.form import Recipe, Record
     from mtbench.record.store import Written
 
 
@@ -69,13 +69,9 @@ def _merge_outcomes(written: Iterable[Written]) -> tuple[list[Written], dict[str
     outcomes: dict[tuple[str, str, str], list[Written]] = {}
     for one in sorted(written, key=lambda one: (one.record.measured.created, one.path.name)):
         record = one.record
-        results = dump_canonical_json({task: _list_values(metrics) for task, metrics in record.results.items()})
+        results = dump_canonical_json(record.model_dump(mode="json", include={"results"}))
         outcomes.setdefault((record.key, record.predictions.sha256, results), []).append(one)
     return [same[0] for same in outcomes.values()], {same[0].record.file_stem: len(same) for same in outcomes.values()}
-
-
-def _list_values(metrics: Mapping[str, MetricValues]) -> dict[str, Any]:
-    return {name: values.model_dump(mode="json") for name, values in metrics.items()}
 
 
 def identify(recipe: Recipe) -> dict[str, Any]:

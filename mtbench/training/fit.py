@@ -75,7 +75,8 @@ def fit(
         keep_freed()
     selection = Selection(folder, plan.schema.tasks, training)
     try:
-        started = selection.restore()
+        if started := selection.restore():
+            selection.require_weights()
     except DamagedError as error:
         if display is not None:
             display.warn(f"{name} starts anew, for what it had saved is damaged: {error}")

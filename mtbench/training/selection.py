@@ -54,15 +54,18 @@ class Selection(pl.Callback):
     def restore(self) -> bool:
         """Take up the history of ``last.ckpt``; return whether there is one.
 
-        Raises DamagedError if it, or a file with the weights that it names, is not as it was written.
+        Raises DamagedError if it is not as it was written.
         """
         if not (self.folder / LAST).is_file():
             return False
         history = checkpoint.load(self.folder / LAST)["callbacks"][self.state_key]
         self.load_state_dict(history)
+        return True
+
+    def require_weights(self) -> None:
+        """Raise DamagedError if weights that were chosen are not as they were written."""
         for path in {self.weights(name) for name in self.names}:
             checkpoint.load(path)
-        return True
 
     @property
     def finished(self) -> bool:
